@@ -1,0 +1,1 @@
+"""What varies and how the next candidate is proposed: search spaces, samplers, final selection."""
