@@ -1,0 +1,18 @@
+"""A user's own mistake: what is wrong, where, and what to do; never a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the command line prints it and exits with 2.
+
+    The message states the invariant, then the values, then what to do. For a mistake in a file
+    each line of the message reads `file:line:column: what is wrong`.
+    """
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `", did you mean 'x'?"` for the closest of `known`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,39 @@
+"""Linear merging: a weighted average of the models' weights."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from torch import Tensor
+
+from merge_ops.errors import UserError
+from merge_ops.registry import Knob, merge_op
+from merge_ops.task_vectors import weighted_sum
+
+
+@merge_op(paper="Wortsman et al., Model soups, arXiv:2203.05482", needs_base=False)
+def linear(
+    base: Tensor,
+    experts: Sequence[Tensor],
+    /,
+    *,
+    weight: Annotated[Sequence[float], Knob(0.0, 1.0, per_expert=True)],
+    normalize: bool = True,
+) -> Tensor:
+    """Sum w_i theta_i, divided by sum w_i if `normalize`.
+
+    Args:
+        base: gives only the dtype of the result.
+        experts: the models' weights, each of the base's shape.
+        weight: w_i, one per expert.
+        normalize: divide by the sum of the weights.
+
+    Raises:
+        UserError: `normalize` with weights that sum to 0.
+    """
+    if normalize and abs(sum(weight)) < 1e-8:
+        raise UserError(
+            f"linear with normalize needs weights that do not sum to 0, but got {list(weight)}; "
+            "change a weight or set normalize: false."
+        )
+    total = weighted_sum([e.float() for e in experts], weight, normalize=normalize)
+    return total.to(base.dtype)

@@ -1,0 +1,159 @@
+"""A YAML file read safely, whose problems are reported as `file:line:column: text`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from merge_ops.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Location = tuple[str | int, ...]
+"""The keys and indices that lead from the top of the file to a value."""
+
+Schema = TypeVar("Schema", bound="BaseModel")
+
+
+@dataclass(frozen=True, slots=True)
+class YamlFile:
+    """One file.
+
+    Attributes:
+        path: where it was read from; messages name it as the user did.
+        data: its content as plain dicts, lists and scalars.
+        tree: the same content with the position of every key.
+    """
+
+    path: Path
+    data: dict[str, Any]
+    tree: Any
+
+    def where(self, location: Location) -> tuple[int, int]:
+        """Line and column, from 1, of the deepest part of `location` that the file has."""
+        node: Any = self.tree
+        line = column = 0
+        for step in location:
+            place = _place(node, step)
+            if place is None:
+                break
+            line, column = place
+            node = node[step]
+        return line + 1, column + 1
+
+    def error(self, problems: Iterable[tuple[Location, str]]) -> UserError:
+        """Make one error of all problems, in the order of the file."""
+        placed = sorted((self.where(location), text) for location, text in problems)
+        return UserError(
+            "\n".join(f"{self.path}:{line}:{column}: {text}" for (line, column), text in placed)
+        )
+
+
+def _place(node: Any, step: str | int) -> tuple[int, int] | None:
+    """Line and column, from 0, of the key or item `step` of a ruamel node; None if it has none."""
+    try:
+        return node.lc.item(step) if isinstance(step, int) else node.lc.key(step)  # type: ignore[no-any-return]
+    except (AttributeError, KeyError, IndexError):
+        return None
+
+
+def read_yaml(path: Path) -> YamlFile:
+    """Read `path` with a safe loader (YAML 1.2; duplicate keys are an error).
+
+    Raises:
+        UserError: the file is missing, is not YAML, or is not a mapping at its top.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as text: {error}") from None
+    try:
+        tree = YAML(typ="rt", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        problem = " ".join((error.problem or str(error)).split())
+        raise UserError(f"{path}:{place}: not valid YAML: {problem}") from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}:1:1: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        kind = "empty" if tree is None else f"a {type(tree).__name__}"
+        raise UserError(
+            f"{path}:1:1: the file must be a mapping of keys to values, but is {kind}."
+        )
+    return YamlFile(path, _plain(tree), tree)
+
+
+def validate(file: YamlFile, schema: type[Schema]) -> Schema:
+    """Check the content against a pydantic model and return the model.
+
+    Raises:
+        UserError: with one line for each problem.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return schema.model_validate(file.data)
+    except ValidationError as error:
+        problems = [_problem(detail, schema) for detail in error.errors(include_url=False)]
+    raise file.error(problems)
+
+
+def _problem(detail: Any, schema: type["BaseModel"]) -> tuple[Location, str]:
+    """Put one of pydantic's errors into words."""
+    location = tuple(part for part in detail["loc"] if not _is_tag(part))
+    dotted = ".".join(map(str, location))
+    if detail["type"] == "extra_forbidden":
+        hint = did_you_mean(str(location[-1]), _known_keys(schema, location[:-1]))
+        return location, f"{dotted}: unknown key{hint}"
+    if detail["type"] == "missing":
+        return location, f"{dotted}: this key is required"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return location, f"{dotted}: {message}" if dotted else message
+    return location, f"{dotted}: {message}, but got {detail['input']!r}"
+
+
+def _is_tag(part: str | int) -> bool:
+    """Pydantic adds the name of a union's branch to the location; the file has no such key."""
+    return isinstance(part, str) and any(mark in part for mark in "[]()<>")
+
+
+def _known_keys(schema: type["BaseModel"], location: Sequence[str | int]) -> list[str]:
+    """The keys that the model at `location` inside `schema` accepts."""
+    models: list[Any] = [schema]
+    for step in location:
+        models = [inner for model in models for inner in _inner_models(model, step)] or models
+    return sorted({field.alias or n for m in models for n, field in m.model_fields.items()})
+
+
+def _inner_models(model: Any, step: str | int) -> list[Any]:
+    """Pydantic models that the field `step` of `model` may hold; an index changes nothing."""
+    if isinstance(step, int):
+        return [model]
+    field = model.model_fields.get(step)
+    found, todo = [], [field.annotation] if field else []
+    while todo:
+        kind = todo.pop()
+        if hasattr(kind, "model_fields"):
+            found.append(kind)
+        todo.extend(get_args(kind))
+    return found
+
+
+def _plain(node: Any) -> Any:
+    """Strip ruamel's position-carrying types down to Python's own."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
