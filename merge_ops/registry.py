@@ -4,38 +4,21 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor
 
 from merge_ops.errors import UserError, did_you_mean
+from merge_ops.knobs import Knob
+from merge_ops.traits import Law, Traits
+
+__all__ = ["Knob", "MergeOp", "Value", "all_ops", "call", "check_experts", "get_op", "merge_op"]
 
 Value = bool | float | str
 """What a parameter of a method may be, once resolved for one tensor (and one expert)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """A searchable number in [low, high].
-
-    Attributes:
-        per_expert: the method takes one value per expert rather than one for all.
-        log: a sampler should search it on a logarithmic scale.
-        default: the value where a recipe is silent; taken from the function's signature when the
-            knob has one value for all.
-    """
-
-    low: float
-    high: float
-    per_expert: bool = False
-    log: bool = False
-    default: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.low <= self.default <= self.high:
-            raise ValueError(f"`low <= default <= high` must hold, but got {self}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +36,7 @@ class MergeOp:
         random: it takes `draw`, a `merge_ops.masks.Draw`.
         min_experts: the fewest experts it merges.
         max_experts: the most, or None for any number.
+        traits: what else it promises or wants.
     """
 
     name: str
@@ -64,10 +48,15 @@ class MergeOp:
     random: bool
     min_experts: int
     max_experts: int | None
+    traits: Traits = Traits()
 
     def parameters(self) -> list[str]:
         """Every name that a recipe may set, sorted."""
         return sorted([*self.knobs, *self.options])
+
+    def keeps(self, law: Law) -> bool:
+        """Whether the method obeys `law`; if not, `traits.breaks` says why."""
+        return law not in self.traits.breaks
 
 
 _OPS: dict[str, MergeOp] = {}
@@ -75,41 +64,70 @@ F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 def merge_op(
-    *, paper: str, needs_base: bool = True, min_experts: int = 1, max_experts: int | None = None
+    *,
+    paper: str,
+    needs_base: bool = True,
+    min_experts: int = 1,
+    max_experts: int | None = None,
+    traits: Traits | None = None,
 ) -> Callable[[F], F]:
     """Register the decorated function under its own name; the function itself is unchanged.
 
-    Keyword-only parameters annotated with a `Knob` become searchable; the rest are options. A
-    trailing underscore is dropped from names (`lambda_` is `lambda` in YAML).
+    Keyword-only parameters annotated with a `Knob` become searchable; the rest are options, but
+    for `draw` and the one that takes statistics. A trailing underscore is dropped from names
+    (`lambda_` is `lambda` in YAML).
     """
+    promised = traits or Traits()
 
     def register(fn: F) -> F:
         if fn.__name__ in _OPS:
             raise ValueError(f"The merge method {fn.__name__!r} is already registered.")
-        knobs, options, random = _signature(fn)
+        knobs, options, random = _signature(fn, promised.statistics)
         _OPS[fn.__name__] = MergeOp(
-            fn.__name__, fn, knobs, options, paper, needs_base, random, min_experts, max_experts
+            name=fn.__name__,
+            fn=fn,
+            knobs=knobs,
+            options=options,
+            paper=paper,
+            needs_base=needs_base,
+            random=random,
+            min_experts=min_experts,
+            max_experts=max_experts,
+            traits=promised,
         )
         return fn
 
     return register
 
 
-def _signature(fn: Callable[..., Tensor]) -> tuple[dict[str, Knob], dict[str, Value], bool]:
+def _signature(
+    fn: Callable[..., Tensor], statistics: str | None
+) -> tuple[dict[str, Knob], dict[str, Value], bool]:
     """Knobs, options, and whether the function draws random numbers."""
     hints = get_type_hints(fn, include_extras=True)
     knobs: dict[str, Knob] = {}
     options: dict[str, Value] = {}
     named = inspect.signature(fn).parameters.values()
     for parameter in named:
-        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or parameter.name == "draw":
+        keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        if not keyword or parameter.name in ("draw", statistics):
             continue
         name, hint = parameter.name.removesuffix("_"), hints[parameter.name]
         if get_origin(hint) is Annotated:
-            knobs[name] = get_args(hint)[1]
+            knobs[name] = _knob(name, get_args(hint)[1], parameter.default)
         else:
             options[name] = parameter.default
     return knobs, options, any(parameter.name == "draw" for parameter in named)
+
+
+def _knob(name: str, knob: Knob, default: Any) -> Knob:
+    """The knob with its default, which a function states if it takes one value for all."""
+    if knob.per_expert == (default is not inspect.Parameter.empty):
+        raise ValueError(f"{name}: a knob has a default in the signature, or one per expert.")
+    known = knob if knob.per_expert else replace(knob, default=default)
+    if not known.low <= known.default <= known.high:
+        raise ValueError(f"{name}: `low <= default <= high` must hold, but got {known}.")
+    return known
 
 
 @cache
@@ -157,6 +175,9 @@ def check_experts(op: MergeOp, count: int) -> None:
 def call(
     op: MergeOp, base: Tensor, experts: Sequence[Tensor], values: Mapping[str, Any]
 ) -> Tensor:
-    """Call the method with parameters under their YAML names."""
+    """Call the method with parameters under their YAML names; an empty tensor stays as it is."""
+    if base.numel() == 0:
+        return base.clone()
     reserved = {"lambda": "lambda_"}
-    return op.fn(base, experts, **{reserved.get(key, key): v for key, v in values.items()})
+    with torch.no_grad():
+        return op.fn(base, experts, **{reserved.get(key, key): v for key, v in values.items()})

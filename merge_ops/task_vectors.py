@@ -13,19 +13,34 @@ def task_vectors(base: Tensor, experts: Sequence[Tensor]) -> list[Tensor]:
     return [(expert - base).float() for expert in experts]
 
 
-def keep_largest(tau: Tensor, density: float) -> Tensor:
-    """Keep the int(density n) entries of largest magnitude, at least one; the rest become 0.
+def at_least_one(n: int, density: float) -> int:
+    """How many of n entries are kept at `density`: int(density n), but never none."""
+    return min(n, max(1, int(density * n)))
 
-    Exact: among equal magnitudes those of lower flat index stay.
+
+def largest(magnitude: Tensor, count: int, *, skip: int = 0) -> Tensor:
+    """Mark `count` entries after the `skip` largest; among equals, lower flat index comes first.
+
+    Args:
+        magnitude: any shape, not negative.
+        count: how many entries are marked.
+        skip: how many of the very largest are passed over first.
+
+    Returns:
+        A boolean tensor of the same shape with exactly `count` entries set.
     """
-    n = tau.numel()
-    k = min(n, max(1, int(density * n)))
-    if k >= n:
+    order = torch.sort(magnitude.flatten(), descending=True, stable=True).indices
+    kept = torch.zeros(magnitude.numel(), dtype=torch.bool, device=magnitude.device)
+    kept[order[skip : skip + count]] = True
+    return kept.view(magnitude.shape)
+
+
+def keep_largest(tau: Tensor, density: float) -> Tensor:
+    """Keep the int(density n) entries of largest magnitude, at least one; the rest become 0."""
+    k = at_least_one(tau.numel(), density)
+    if k >= tau.numel():
         return tau
-    order = torch.sort(tau.abs().flatten(), descending=True, stable=True).indices
-    kept = torch.zeros(n, dtype=torch.bool, device=tau.device)
-    kept[order[:k]] = True
-    return torch.where(kept.view(tau.shape), tau, 0.0)
+    return torch.where(largest(tau.abs(), k), tau, 0.0)
 
 
 def restore_l1(trimmed: Tensor, full: Tensor) -> Tensor:
@@ -62,6 +77,11 @@ def elect(taus: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) 
     if not normalize:
         return total
     return total / torch.where(agreeing.abs() < _TINY, 1.0, agreeing)
+
+
+def mean(tensors: Sequence[Tensor]) -> Tensor:
+    """The plain mean, in the tensors' dtype."""
+    return weighted_sum(tensors, [1.0] * len(tensors), normalize=True)
 
 
 def add_scaled(base: Tensor, change: Tensor, scale: float) -> Tensor:

@@ -1,12 +1,14 @@
 """Merge one tensor: the public function, and the code that the engine calls for each tensor."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, get_type_hints
 
 from torch import Tensor
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.masks import Draw
+from merge_ops.option_types import accepts, describe
 from merge_ops.registry import MergeOp, call, check_experts, get_op
 
 
@@ -19,7 +21,8 @@ def merge_tensor(method: str, base: Tensor, experts: Sequence[Tensor], **params:
         experts: theta_i, each of the base's shape, dtype and device.
         **params: the method's parameters by their YAML names; per-expert ones as one number for
             all or a list with one per expert. `lambda` is a Python keyword: write
-            `**{"lambda": 0.5}`. Random methods also take `seed` (default 0) and `name`.
+            `**{"lambda": 0.5}`. Random methods also take `seed` (default 0) and `name`; methods
+            with statistics take a list with one tensor per expert.
 
     Returns:
         The merged parameter (the base plus what the method adds), in the base's shape and dtype.
@@ -49,6 +52,8 @@ def merge_with(
         if name in op.knobs:
             values[name] = _numbers(op, name, value, len(experts))
         elif name in op.options:
+            values[name] = _option(op, name, value)
+        elif name == op.traits.statistics:
             values[name] = value
         else:
             hint = did_you_mean(name, op.parameters())
@@ -59,16 +64,31 @@ def merge_with(
     return call(op, base, experts, values)
 
 
+def _option(op: MergeOp, name: str, value: Any) -> Any:
+    """The value itself, if it is of the type that the method's signature gives."""
+    hint = _hints(op.fn)[name]
+    if not accepts(hint, value):
+        raise UserError(f"{op.name}: {name} must be {describe(hint)}, but got {value!r}.")
+    return value
+
+
+@cache
+def _hints(fn: Callable[..., Tensor]) -> dict[str, Any]:
+    return get_type_hints(fn)
+
+
 def _numbers(op: MergeOp, name: str, value: Any, count: int) -> float | list[float]:
     """One number, or one per expert, as the knob says."""
     many = isinstance(value, (list, tuple))
+    numbers = list(value) if many else [value]
+    if not all(isinstance(v, (int, float)) for v in numbers):
+        raise UserError(f"{op.name}: {name} must be a number, but got {value!r}.")
     if not op.knobs[name].per_expert:
         if many:
-            raise UserError(f"{op.name}: {name} takes one number, but got {list(value)}.")
+            raise UserError(f"{op.name}: {name} takes one number, but got {numbers}.")
         return float(value)
-    numbers = [float(v) for v in value] if many else [float(value)] * count
-    if len(numbers) != count:
+    if many and len(numbers) != count:
         raise UserError(
             f"{op.name}: {name} takes one number per expert ({count}), but got {numbers}."
         )
-    return numbers
+    return [float(v) for v in (numbers if many else numbers * count)]

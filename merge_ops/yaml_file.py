@@ -64,15 +64,20 @@ def read_yaml(path: Path) -> YamlFile:
     Raises:
         UserError: the file is missing, is not YAML, or is not a mapping at its top.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as text: {error}") from None
+    return parse_yaml(text, path)
+
+
+def parse_yaml(text: str, path: Path) -> YamlFile:
+    """As `read_yaml`, for text that stands, or is to stand, in `path`."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
     try:
         tree = YAML(typ="rt", pure=True).load(text)
     except MarkedYAMLError as error:

@@ -1,0 +1,121 @@
+"""The language part of any model, by role, and how two models' language parts pair up.
+
+Nothing here knows a model family: everything is read off the module tree.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from merge_ops.errors import UserError
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Where the language tensors of a model are.
+
+    Attributes:
+        owner: the model's class, for messages.
+        module: the text decoder itself (without its head).
+        layers: for each layer, parameter names in the model by their names inside the layer.
+        outside: names of the rest of the decoder and of the heads, by role: "norm.weight",
+            "embed_tokens.weight", "lm_head.weight", "score.weight".
+        shapes: shape of every parameter named above, by its name in the model.
+    """
+
+    owner: str
+    module: nn.Module
+    layers: tuple[Mapping[str, str], ...]
+    outside: Mapping[str, str]
+    shapes: Mapping[str, Shape]
+
+    def signature(self, layer: int) -> tuple[tuple[str, Shape], ...]:
+        """Sorted names and shapes of a layer; layers of one kind have equal signatures."""
+        return tuple(sorted((k, self.shapes[n]) for k, n in self.layers[layer].items()))
+
+
+def find_decoder(model: nn.Module) -> Decoder:
+    """Describe the language part of a causal LM, a sequence classifier or a VLM.
+
+    Raises:
+        UserError: the model has no stack of as many layers as its text config says.
+    """
+    inner: Any = getattr(model, "thinker", model)  # Omni wrappers keep the language model there
+    decoder = inner.get_decoder()
+    while hasattr(decoder, "get_decoder") and (deeper := decoder.get_decoder()) is not decoder:
+        decoder = deeper
+    count = inner.config.get_text_config(decoder=True).num_hidden_layers
+    decoder, stack_name, stack = _stack(decoder, count, type(model).__name__)
+    names = {id(p): n for n, p in reversed(list(model.named_parameters(remove_duplicate=False)))}
+    layers = tuple({k: names[id(p)] for k, p in layer.named_parameters()} for layer in stack)
+    outside = {
+        k: names[id(p)]
+        for k, p in decoder.named_parameters()
+        if not k.startswith(f"{stack_name}.")
+    }
+    outside |= _heads(inner, names)
+    wanted = {n for layer in layers for n in layer.values()} | set(outside.values())
+    shapes = {
+        n: tuple(p.shape) for n, p in model.named_parameters(remove_duplicate=False) if n in wanted
+    }
+    return Decoder(type(model).__name__, decoder, layers, outside, shapes)
+
+
+def _stack(decoder: nn.Module, count: int, owner: str) -> tuple[nn.Module, str, nn.ModuleList]:
+    """The innermost module that holds the layer stack, the stack's name in it, and the stack."""
+    for module in decoder.modules():
+        stacks = {
+            name: child
+            for name, child in module.named_children()
+            if isinstance(child, nn.ModuleList) and len(child) == count
+        }
+        if stacks:
+            name = "layers" if "layers" in stacks else next(iter(stacks))
+            return module, name, stacks[name]
+    raise UserError(
+        f"{owner}: its decoder must hold a stack of {count} layers (num_hidden_layers), "
+        "but has none; the checkpoint's config does not describe it."
+    )
+
+
+def _heads(model: nn.Module, names: Mapping[int, str]) -> dict[str, str]:
+    """Names of the output embeddings and of a reward head."""
+    get_output = getattr(model, "get_output_embeddings", None)
+    heads = {"lm_head": get_output() if get_output else None}
+    heads["score"] = getattr(model, "score", None)
+    return {
+        f"{role}.{k}": names[id(p)]
+        for role, head in heads.items()
+        if isinstance(head, nn.Module)
+        for k, p in head.named_parameters()
+    }
+
+
+def pair_layers(source: Decoder, target: Decoder) -> tuple[int, ...]:
+    """For each layer of `source`, the index of its partner in `target`.
+
+    Layers pair in order; target layers of another kind (the cross-attention layers of a VLM) are
+    passed over.
+
+    Raises:
+        UserError: the layers do not pair one to one; names the tensors that differ.
+    """
+    kinds = [source.signature(i) for i in range(len(source.layers))]
+    partners = [j for j in range(len(target.layers)) if target.signature(j) in set(kinds)]
+    if [target.signature(j) for j in partners] == kinds:
+        return tuple(partners)
+    ours, theirs = dict(source.signature(0)), dict(target.signature(0))
+    differing = [
+        f"{k} is {ours.get(k, 'absent')} against {theirs.get(k, 'absent')}"
+        for k in sorted(ours.keys() | theirs.keys())
+        if ours.get(k) != theirs.get(k)
+    ]
+    raise UserError(
+        f"the layers of the models must pair one to one, but {source.owner} has "
+        f"{len(source.layers)} layers and {target.owner} has {len(partners)} of the same kind "
+        f"among {len(target.layers)}; in layer 0, {'; '.join(differing) or 'nothing'} differs."
+    )

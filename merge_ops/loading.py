@@ -1,0 +1,113 @@
+"""Reading models with transformers: safetensors only, no remote code, nothing left random."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from merge_ops.errors import UserError
+from merge_ops.hub import model_folder
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+HEAD_FILE = "reward_head.safetensors"
+"""Beside the weights of an exported reward model: its score head."""
+
+transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def load_model(reference: str, dtype: str | None, *, attention: str | None = None) -> nn.Module:
+    """Load a model of the class that its config names, on the CPU, in evaluation mode.
+
+    Args:
+        reference: a folder or a hub id.
+        dtype: a key of `DTYPES`, or None for the checkpoint's own.
+        attention: transformers' `attn_implementation`, or None for its default.
+
+    Raises:
+        UserError: the class is unknown, or the weights do not fit it exactly.
+    """
+    folder = model_folder(reference)
+    kind = _model_class(folder, reference)
+    options: dict[str, Any] = {"dtype": DTYPES[dtype] if dtype else "auto"}
+    if attention:
+        options["attn_implementation"] = attention
+    try:
+        model, info = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            output_loading_info=True,
+            local_files_only=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{reference}: the checkpoint cannot be loaded: {reason}") from None
+    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
+        if info.get(problem):
+            raise UserError(
+                f"{reference}: every tensor of {kind.__name__} must be in the checkpoint, "
+                f"but {problem.replace('_', ' ')} are {sorted(map(str, info[problem]))[:3]}."
+            )
+    model.eval().requires_grad_(requires_grad=False)
+    return model  # type: ignore[no-any-return]
+
+
+def _model_class(folder: Path, reference: str) -> Any:
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{reference}: config.json cannot be read: {reason}") from None
+    named = (config.architectures or [""])[0]
+    kind = getattr(transformers, named, None)
+    if kind is None:
+        raise UserError(
+            f"{reference}: config.json must name a class of transformers "
+            f"{transformers.__version__} in `architectures`, but names {named!r}."
+        )
+    return kind
+
+
+def load_processor(reference: str) -> Any:
+    """The processor of a model, or the tokenizer of a text model.
+
+    Raises:
+        UserError: the folder has neither.
+    """
+    folder = model_folder(reference)
+    try:
+        kind: Any = transformers.AutoProcessor
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{reference}: its processor cannot be loaded: {reason}") from None
+
+
+def load_score_head(reference: str) -> nn.Linear:
+    """The score head of a reward model, in its own dtype: (hidden size) -> (1).
+
+    Read from the text reward model's own weights, or from the file that an export puts beside a
+    VLM's.
+
+    Raises:
+        UserError: the model has no head with one output.
+    """
+    folder = model_folder(reference)
+    tensors: dict[str, torch.Tensor] = {}
+    files = [folder / HEAD_FILE] if (folder / HEAD_FILE).exists() else folder.glob("*.safetensors")
+    for path in files:
+        with safe_open(path, "pt") as file:
+            heads = [key for key in file.keys() if key in {"score.weight", "score.bias"}]  # noqa: SIM118
+            tensors |= {key.removeprefix("score."): file.get_tensor(key) for key in heads}
+    weight = tensors.get("weight")
+    if weight is None or weight.shape[0] != 1:
+        shape = "none" if weight is None else tuple(weight.shape)
+        raise UserError(
+            f"{reference}: a reward head is a tensor `score.weight` of one row, but found {shape}."
+        )
+    head = nn.Linear(weight.shape[1], 1, bias="bias" in tensors, dtype=weight.dtype)
+    head.load_state_dict(tensors)
+    return head.eval().requires_grad_(requires_grad=False)

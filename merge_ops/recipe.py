@@ -1,0 +1,167 @@
+"""The recipe: a frozen, canonical description of one merged model."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from merge_ops.registry import MergeOp, Value
+
+Gradient = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a setting: a value for the tensors whose canonical name contains `filter`.
+
+    Attributes:
+        filter: a substring of the name, or None for every tensor.
+        value: one value, or a gradient over depth (see `at_depth`).
+    """
+
+    filter: str | None
+    value: Value | Gradient
+
+
+Setting = tuple[Entry, ...]
+"""A parameter's entries; the first whose filter matches wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One model that is merged, with its own parameters."""
+
+    model: str
+    parameters: Mapping[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One merged model, in the terms of mergekit plus the `mergetuna:` block.
+
+    Attributes:
+        method: name of the merge method.
+        models: the experts (and the target, where its own weights are merged).
+        base_model: the model that task vectors are taken from, if the method needs one.
+        parameters: top-level settings; they hold where a model's own are silent.
+        dtype: in which weights are loaded and task vectors taken; None for their own.
+        out_dtype: of the result; None for `dtype`.
+        target: whose vision tower, projector and unmerged tensors are kept; None stands for a
+            plain mergekit configuration, whose target is the base, else the first model.
+        reward_head: the model whose score head is grafted on the target.
+        exclude: substrings of the canonical names that are kept from the target.
+        template: whose chat template formats prompts: "target", "reward_head" or a file.
+        seed: of every random mask.
+        provenance: where the recipe came from; it decides no weight.
+    """
+
+    method: str
+    models: tuple[Source, ...]
+    base_model: str | None = None
+    parameters: Mapping[str, Setting] = field(default_factory=dict)
+    dtype: str | None = None
+    out_dtype: str | None = None
+    target: str | None = None
+    reward_head: str | None = None
+    exclude: tuple[str, ...] = ()
+    template: str = "target"
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def kept_from(self) -> str:
+        """The model that gives everything that is not merged."""
+        return self.target or self.base_model or self.models[0].model
+
+    def references(self) -> tuple[str, ...]:
+        """Every model that the weights depend on, each once, in a fixed order."""
+        named = [self.kept_from(), self.base_model, *(m.model for m in self.models)]
+        return tuple(dict.fromkeys(ref for ref in [*named, self.reward_head] if ref))
+
+    def experts(self, op: MergeOp) -> list[int]:
+        """Indices into `models` of what the method merges; a method with a base leaves it out."""
+        skipped = self.base_model if op.needs_base else None
+        return [i for i, source in enumerate(self.models) if source.model != skipped]
+
+    def excludes(self, name: str) -> bool:
+        """Whether the tensor of this canonical name is kept from the target."""
+        return any(part in name for part in self.exclude)
+
+    def digest(self, identities: Mapping[str, str] | None = None) -> str:
+        """Sha256, in hex, over all that decides a weight.
+
+        Args:
+            identities: what stands for a model in the digest, by reference; the sums of the
+                models' own files make the digest independent of where they lie.
+        """
+        known = identities or {}
+
+        def name(reference: str | None) -> str | None:
+            return None if reference is None else known.get(reference, reference)
+
+        content = [
+            self.method,
+            [[name(m.model), _plain_settings(m.parameters)] for m in self.models],
+            name(self.base_model),
+            _plain_settings(self.parameters),
+            [self.dtype, self.out_dtype],
+            [name(self.kept_from()), name(self.reward_head)],
+            sorted(self.exclude),
+            self.seed,
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _plain_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    return {k: [[e.filter, e.value] for e in setting] for k, setting in settings.items()}
+
+
+def at_depth(value: Value | Gradient, layer: int | None, layers: int) -> Value:
+    """The value for one layer: a gradient is interpolated linearly over depth.
+
+    Layer l of L lies at t = l/(L-1); tensors outside the layers (`layer` None) lie at t = 0. A
+    gradient of exactly L entries therefore gives one value per layer.
+    """
+    if not isinstance(value, tuple):
+        return value
+    t = layer / (layers - 1) if layer and layers > 1 else 0.0
+    position = t * (len(value) - 1)
+    nearest = round(position)
+    if abs(position - nearest) < 1e-9:  # the entry itself, not a sum that rounds to it
+        return value[nearest]
+    low = int(position)
+    share = position - low
+    return (1 - share) * value[low] + share * value[low + 1]
+
+
+def lookup(setting: Setting | None, name: str, layer: int | None, layers: int) -> Value | None:
+    """The value that a setting gives to one tensor, or None where no entry matches."""
+    for entry in setting or ():
+        if entry.filter is None or entry.filter in name:
+            return at_depth(entry.value, layer, layers)
+    return None
+
+
+def resolve(
+    recipe: Recipe, op: MergeOp, name: str, layer: int | None, layers: int
+) -> dict[str, Value | list[float]]:
+    """All parameters of the method for one tensor: one number per expert for per-expert knobs.
+
+    A model's own setting comes first, then the top-level one, then the method's default (left
+    out here for switches and knobs that have one value for all).
+    """
+    values: dict[str, Value | list[float]] = {}
+    for key in op.parameters():
+        common = lookup(recipe.parameters.get(key), name, layer, layers)
+        knob = op.knobs.get(key)
+        if knob is None or not knob.per_expert:
+            if common is not None:
+                values[key] = common
+            continue
+        fallback = knob.default if common is None else common
+        own = [
+            lookup(recipe.models[i].parameters.get(key), name, layer, layers)
+            for i in recipe.experts(op)
+        ]
+        values[key] = [float(fallback if value is None else value) for value in own]
+    return values

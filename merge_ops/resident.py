@@ -1,0 +1,159 @@
+"""The live model and what it is made from; only `become` writes weights."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from merge_ops.decoder import find_decoder
+from merge_ops.errors import UserError
+from merge_ops.loading import load_processor
+from merge_ops.masks import Draw
+from merge_ops.recipe import Recipe, resolve
+from merge_ops.registry import MergeOp, get_op
+from merge_ops.template import apply_template
+from merge_ops.tensor_merge import merge_with
+from merge_ops.tensors import MergedTensor, Part, SharedTensors
+
+
+class ResidentModel:
+    """A target that becomes one candidate after another, in place.
+
+    The target lives on its device with the base and the experts beside it. Every candidate is
+    computed from those, never from the candidate before it, so `become(a); become(b)` leaves the
+    same bits as `become(b)`. A tensor whose settings did not change is not written again.
+
+    Attributes:
+        module: the live model.
+        decoder: its text decoder.
+        score_head: the grafted reward head, hidden size -> 1, or None.
+        layers: number of text layers that depth is measured against.
+        first_changed_layer: the lowest layer that the last `become` wrote; `layers` if it wrote
+            nothing that a layer sees.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        score_head: nn.Module | None,
+        shared: SharedTensors,
+        sources: Mapping[str, Mapping[str, Tensor]],
+        recipe: Recipe,
+    ) -> None:
+        """Use `load_resident`; `sources` holds tensors by model reference and canonical name."""
+        self.module = module
+        self.decoder = find_decoder(module).module
+        self.score_head = score_head
+        self.layers = shared.layers
+        self.first_changed_layer = 0
+        self._tensors = [t for t in shared.tensors if not recipe.excludes(t.name)]
+        self._sources = sources
+        self._terms = _terms(recipe)
+        parameters = dict(module.named_parameters(remove_duplicate=False))
+        self._parameters = {t.name: parameters[shared.names[0][t.name]] for t in self._tensors}
+        self._written: dict[str, object] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the live model lies."""
+        return next(self.module.parameters()).device
+
+    @cached_property
+    def processor(self) -> Any:
+        """The target's processor (or tokenizer), with the chat template that the recipe names."""
+        terms = self._terms
+        loaded = load_processor(terms.kept_from())
+        return apply_template(loaded, terms.template, terms.reward_head)
+
+    @property
+    def merged_names(self) -> list[str]:
+        """Canonical names of the tensors that recipes write."""
+        return [tensor.name for tensor in self._tensors]
+
+    @torch.no_grad()
+    def become(self, recipe: Recipe) -> None:
+        """Write the merged weights of `recipe` into the live model.
+
+        Raises:
+            UserError: the recipe is of other models or terms than the resident ones, or gives a
+                weight that is not finite; the parameter is named.
+        """
+        op = get_op(recipe.method)
+        self._check(recipe)
+        changed: list[tuple[MergedTensor, Tensor]] = []
+        for tensor in self._tensors:
+            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
+            key = _write_key(recipe, op, values)
+            if self._written.get(tensor.name) == key:
+                continue
+            merged = self._merged(tensor, recipe, op, values)
+            self._parameters[tensor.name].copy_(merged)
+            self._written[tensor.name] = key
+            changed.append((tensor, merged))
+        self._note(changed)
+
+    def fingerprint(self, part: Part) -> str:
+        """A digest of all that decides the weights of one part of the live model."""
+        written = [(t.name, self._written.get(t.name)) for t in self._tensors if t.part == part]
+        return hashlib.sha256(repr(written).encode()).hexdigest()
+
+    def _merged(
+        self, tensor: MergedTensor, recipe: Recipe, op: MergeOp, values: Mapping[str, Any]
+    ) -> Tensor:
+        experts = [self._sources[recipe.models[i].model][tensor.name] for i in recipe.experts(op)]
+        reference = recipe.base_model if op.needs_base else None
+        base = self._sources[reference][tensor.name] if reference else experts[0]
+        return merge_with(op, base, experts, values, Draw(recipe.seed, tensor.name))
+
+    def _check(self, recipe: Recipe) -> None:
+        if _terms(recipe) != self._terms:
+            raise UserError(
+                "a resident model becomes only recipes with its own target, dtypes, exclude, "
+                f"reward head and template, {_terms(self._terms)}, but got {_terms(recipe)}."
+            )
+        wanted = [recipe.base_model, *(m.model for m in recipe.models)]
+        absent = [ref for ref in wanted if ref and ref not in self._sources]
+        if absent:
+            raise UserError(f"{absent[0]} is not resident; here are {sorted(self._sources)}.")
+
+    def _note(self, changed: Sequence[tuple[MergedTensor, Tensor]]) -> None:
+        """Find a value that is not finite (one sync), and record how deep the change reaches."""
+        if not changed:
+            self.first_changed_layer = self.layers
+            return
+        finite = torch.stack([merged.isfinite().all() for _, merged in changed])
+        if not bool(finite.all()):
+            self._written.clear()
+            bad = changed[int(finite.int().argmin())][0].name
+            raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
+        depths = [0 if t.layer is None else t.layer for t, _ in changed if not _is_behind(t)]
+        self.first_changed_layer = min(depths, default=self.layers)
+
+
+def _is_behind(tensor: MergedTensor) -> bool:
+    """The final norm and the heads lie behind the layers: what the layers compute still holds."""
+    return tensor.layer is None and tensor.name.startswith(("model.norm", "lm_head.", "score."))
+
+
+def _terms(recipe: Recipe) -> Recipe:
+    """What all recipes of one resident model have in common."""
+    return Recipe(
+        method="",
+        models=(),
+        dtype=recipe.dtype,
+        out_dtype=recipe.out_dtype,
+        target=recipe.kept_from(),
+        reward_head=recipe.reward_head,
+        exclude=recipe.exclude,
+        template=recipe.template,
+    )
+
+
+def _write_key(recipe: Recipe, op: MergeOp, values: Mapping[str, Any]) -> tuple[object, ...]:
+    """All that decides one merged tensor, apart from its name and the models' contents."""
+    models = tuple(recipe.models[i].model for i in recipe.experts(op))
+    seed = recipe.seed if op.random else None
+    return (op.name, recipe.base_model if op.needs_base else None, models, seed, repr(values))

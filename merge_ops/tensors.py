@@ -1,0 +1,116 @@
+"""Which tensors a target and its experts share: canonical names, partners, parts of the model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from merge_ops.decoder import Decoder, find_decoder, pair_layers
+
+Part = Literal["tower", "projector", "embeddings", "decoder"]
+_PROJECTORS = ("projector", "connector", "merger")
+
+
+@dataclass(frozen=True, slots=True)
+class MergedTensor:
+    """One parameter of the target that recipes may write.
+
+    Attributes:
+        name: canonical: the text model's own for language tensors ("model.layers.3..."), the
+            target's for all others.
+        layer: index among the text model's layers, or None outside them.
+        part: what of the target it belongs to.
+    """
+
+    name: str
+    layer: int | None
+    part: Part
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTensors:
+    """What several models have in common.
+
+    Attributes:
+        tensors: in the order of the target's parameters; tied ones stand once.
+        names: for each model, its own parameter names by canonical name.
+        misfits: canonical names whose shapes differ between models, with the shapes in words.
+        layers: how many text layers depth is measured against.
+    """
+
+    tensors: tuple[MergedTensor, ...]
+    names: tuple[Mapping[str, str], ...]
+    misfits: Mapping[str, str]
+    layers: int
+
+
+def share(models: Sequence[nn.Module]) -> SharedTensors:
+    """Find the tensors that all models have; the first model is the target.
+
+    Models of one class share every parameter. Otherwise they share the language part: all of the
+    decoder's layers, and whatever of norm, embeddings and head each of them has.
+
+    Raises:
+        UserError: the layers of two models do not pair; the tensors that differ are named.
+    """
+    decoders = [find_decoder(model) for model in models]
+    text = min(decoders, key=lambda d: len(d.layers))
+    same_class = len({type(model) for model in models}) == 1
+    names = [
+        _names(model, decoder, text, everything=same_class)
+        for model, decoder in zip(models, decoders, strict=True)
+    ]
+    common = [n for n in _untied(names[0], models[0]) if all(n in other for other in names[1:])]
+    shapes = [{n: tuple(p.shape) for n, p in _parameters(model).items()} for model in models]
+    misfits = {}
+    for name in common:
+        seen = [shape[own[name]] for own, shape in zip(names, shapes, strict=True)]
+        if len(set(seen)) > 1:
+            misfits[name] = " against ".join(map(str, dict.fromkeys(seen)))
+    tensors = tuple(_describe(name) for name in common if name not in misfits)
+    return SharedTensors(tensors, tuple(names), misfits, len(text.layers))
+
+
+def _names(
+    model: nn.Module, decoder: Decoder, text: Decoder, *, everything: bool
+) -> dict[str, str]:
+    """Canonical name -> parameter name of one model."""
+    partners = pair_layers(text, decoder)
+    names = {
+        f"model.layers.{i}.{key}": name
+        for i, j in enumerate(partners)
+        for key, name in decoder.layers[j].items()
+    }
+    for role, name in decoder.outside.items():
+        names[role if role.startswith(("lm_head.", "score.")) else f"model.{role}"] = name
+    if everything:
+        language = set(decoder.shapes)
+        names |= {name: name for name in _parameters(model) if name not in language}
+    return names
+
+
+def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def _untied(names: Mapping[str, str], model: nn.Module) -> list[str]:
+    """Canonical names in the order of the parameters; a tied tensor once, as embeddings."""
+    parameters = _parameters(model)
+    place = {name: i for i, name in enumerate(parameters)}
+    kept: dict[int, str] = {}
+    for name in sorted(names, key=lambda n: (n.startswith("lm_head."), place[names[n]])):
+        kept.setdefault(id(parameters[names[name]]), name)
+    return sorted(kept.values(), key=lambda n: place[names[n]])
+
+
+def _describe(name: str) -> MergedTensor:
+    if name.startswith("model.layers."):
+        return MergedTensor(name, int(name.split(".")[2]), "decoder")
+    if name == "model.embed_tokens.weight" or name.startswith("lm_head."):
+        return MergedTensor(name, None, "embeddings")
+    if name.startswith(("score.", "model.norm")):
+        return MergedTensor(name, None, "decoder")
+    return MergedTensor(
+        name, None, "projector" if any(p in name for p in _PROJECTORS) else "tower"
+    )

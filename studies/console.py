@@ -1,0 +1,26 @@
+"""What the command line prints: results on standard output, everything else on standard error."""
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> "Console":
+    """The console for tables and progress; plain and wide where there is no terminal."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+
+
+def say(*content: Any) -> None:
+    """Print text or a rich table."""
+    console().print(*content)
+
+
+def warn(text: str) -> None:
+    """Print a note for the person at the keyboard that is no result."""
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,101 @@
+"""A candidate as a normal Hugging Face folder that plain transformers loads."""
+
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from merge_ops.atomic import new_folder
+from merge_ops.hub import model_folder
+from merge_ops.loading import HEAD_FILE
+from merge_ops.recipe import Recipe
+from merge_ops.recipe_yaml import recipe_text, write_recipe
+from merge_ops.resident import ResidentModel
+
+_PROCESSOR_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "*.tiktoken",
+    "*processor_config.json",
+    "chat_template*",
+)
+
+_PLAIN_USE = """\
+```python
+import torch
+from transformers import AutoProcessor, {kind}
+
+folder = "."
+model = {kind}.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder)
+```
+"""
+
+_REWARD_USE = """\
+```python
+import torch
+from safetensors.torch import load_file
+from transformers import AutoProcessor, {kind}
+
+folder = "."
+model = {kind}.from_pretrained(folder)
+processor = AutoProcessor.from_pretrained(folder)
+head = load_file(f"{{folder}}/reward_head.safetensors")["score.weight"]  # (1, hidden size)
+
+
+def reward(inputs):  # of processor(..., return_tensors="pt"); returns one score per row
+    hidden = model.base_model(**inputs).last_hidden_state  # (B, T, hidden size)
+    mask = inputs["attention_mask"]
+    last = (mask * torch.arange(1, mask.shape[1] + 1)).argmax(-1)  # last token that counts
+    return (hidden[torch.arange(len(hidden)), last] @ head.T)[:, 0]
+```
+"""
+
+
+def export(resident: ResidentModel, recipe: Recipe, out: Path, *, overwrite: bool = False) -> None:
+    """Write the live model, which must have become `recipe`, to the folder `out`.
+
+    The folder holds config, `model.safetensors`, tokenizer or processor, `recipe.yaml` and a model
+    card; a reward model also `reward_head.safetensors` with `score.weight` of shape (1, hidden
+    size). It appears under its name only when it is whole.
+
+    Raises:
+        UserError: `out` exists and is not empty, and `overwrite` is not set.
+    """
+    source = model_folder(recipe.kept_from())
+    with new_folder(out, overwrite=overwrite) as scratch:
+        resident.module.save_pretrained(scratch)  # type: ignore[operator]
+        for pattern in _PROCESSOR_FILES:
+            for path in source.glob(pattern):
+                shutil.copyfile(path, scratch / path.name)
+        if recipe.template != "target":
+            resident.processor.save_pretrained(scratch)
+        if resident.score_head is not None:
+            tensors = resident.score_head.state_dict()
+            save_file(
+                {f"score.{k}": v.contiguous().cpu() for k, v in tensors.items()},
+                scratch / HEAD_FILE,
+                metadata={"format": "pt"},
+            )
+        write_recipe(recipe, scratch / "recipe.yaml")
+        (scratch / "README.md").write_text(_card(resident, recipe, scratch), encoding="utf-8")
+
+
+def _card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:
+    """The model card: what was merged, how to load it, the recipe."""
+    kind = type(resident.module).__name__
+    use = (_REWARD_USE if resident.score_head is not None else _PLAIN_USE).format(kind=kind)
+    parents = "\n".join(f"- `{Path(ref).name}` ({ref})" for ref in recipe.references())
+    return (
+        "---\nlibrary_name: transformers\ntags: [merge, mergetuna]\n---\n\n"
+        f"# A {recipe.method} merge\n\n"
+        f"Made by Mergetuna without training. Target: `{Path(recipe.kept_from()).name}`. "
+        f"Merged tensors: {len(resident.merged_names)}.\n\n"
+        f"## Parents\n\n{parents}\n\n## Use\n\n{use}\n"
+        f"## Recipe\n\nDigest (by the names above): `{recipe.digest()}`\n\n"
+        f"```yaml\n{recipe_text(recipe, folder)}```\n"
+    )
