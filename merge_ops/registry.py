@@ -4,7 +4,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -48,7 +48,7 @@ class MergeOp:
     random: bool
     min_experts: int
     max_experts: int | None
-    traits: Traits = Traits()
+    traits: Traits = field(default_factory=Traits)
 
     def parameters(self) -> list[str]:
         """Every name that a recipe may set, sorted."""

@@ -50,10 +50,14 @@ def restore_l1(trimmed: Tensor, full: Tensor) -> Tensor:
 
 
 def weighted_sum(taus: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) -> Tensor:
-    """Sum w_i tau_i, divided by sum w_i if `normalize` (and the weights do not cancel)."""
+    """Sum w_i tau_i, divided by sum w_i if `normalize` (and the weights do not cancel).
+
+    Products are rounded before they are added (no fused multiply-add), so that entries that
+    cancel give exactly 0 and elect the sign that the definition says.
+    """
     total = torch.zeros_like(taus[0])
     for tau, weight in zip(taus, weights, strict=True):
-        total.add_(tau, alpha=weight)
+        total += tau * weight
     scale = sum(weights)
     return total / scale if normalize and abs(scale) >= _TINY else total
 

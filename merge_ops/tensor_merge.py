@@ -47,10 +47,18 @@ def merge_with(
                 f"an expert must have the base's shape {tuple(base.shape)}, "
                 f"but has {tuple(expert.shape)}."
             )
-    values: dict[str, Any] = {"draw": draw} if op.random else {}
+    values = _values(op, params, len(experts))
+    if op.random:
+        values["draw"] = draw
+    return call(op, base, experts, values)
+
+
+def _values(op: MergeOp, params: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The parameters, checked; per-expert knobs that are missing take their default."""
+    values: dict[str, Any] = {}
     for name, value in params.items():
         if name in op.knobs:
-            values[name] = _numbers(op, name, value, len(experts))
+            values[name] = _numbers(op, name, value, count)
         elif name in op.options:
             values[name] = _option(op, name, value)
         elif name == op.traits.statistics:
@@ -60,8 +68,8 @@ def merge_with(
             raise UserError(f"{op.name} has no parameter {name!r}{hint}")
     for name, knob in op.knobs.items():
         if knob.per_expert and name not in values:
-            values[name] = [knob.default] * len(experts)
-    return call(op, base, experts, values)
+            values[name] = [knob.default] * count
+    return values
 
 
 def _option(op: MergeOp, name: str, value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""A study from YAML to recipe: the loop, the ledger, tracking, export, reports, the command line."""
+"""A study from YAML to recipe: its loop, ledger, tracking, export and command line."""

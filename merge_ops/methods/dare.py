@@ -1,23 +1,26 @@
 """DARE: drop entries of the task vectors at random and rescale the rest."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from merge_ops.knobs import Densities, Scale, Weights
 from merge_ops.masks import Draw
-from merge_ops.registry import Knob, merge_op
+from merge_ops.registry import merge_op
 from merge_ops.task_vectors import add_scaled, elect, restore_l1, task_vectors, weighted_sum
+from merge_ops.traits import Traits
 
 _PAPER = "Yu et al., Language models are super Mario, arXiv:2311.03099"
-Weights = Annotated[Sequence[float], Knob(-1.0, 2.0, per_expert=True)]
-Densities = Annotated[Sequence[float], Knob(0.05, 1.0, per_expert=True)]
-Scale = Annotated[float, Knob(0.0, 2.0)]
+_TRAITS = Traits(
+    scale="lambda",
+    breaks={"symmetric": "the random numbers belong to an expert's place in the recipe"},
+)
 Rescale = bool | Literal["l1"]
 
 
-@merge_op(paper=_PAPER)
+@merge_op(paper=_PAPER, traits=_TRAITS)
 def dare_linear(
     base: Tensor,
     experts: Sequence[Tensor],
@@ -47,7 +50,7 @@ def dare_linear(
     return add_scaled(base, weighted_sum(taus, weight, normalize=normalize), lambda_)
 
 
-@merge_op(paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708")
+@merge_op(paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708", traits=_TRAITS)
 def dare_ties(
     base: Tensor,
     experts: Sequence[Tensor],

@@ -1,12 +1,12 @@
 """Linear merging: a weighted average of the models' weights."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 from torch import Tensor
 
 from merge_ops.errors import UserError
-from merge_ops.registry import Knob, merge_op
+from merge_ops.knobs import Shares
+from merge_ops.registry import merge_op
 from merge_ops.task_vectors import weighted_sum
 
 
@@ -16,7 +16,7 @@ def linear(
     experts: Sequence[Tensor],
     /,
     *,
-    weight: Annotated[Sequence[float], Knob(0.0, 1.0, per_expert=True)],
+    weight: Shares,
     normalize: bool = True,
 ) -> Tensor:
     """Sum w_i theta_i, divided by sum w_i if `normalize`.

@@ -1,22 +1,26 @@
 """Task arithmetic: the base plus weighted task vectors."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 from torch import Tensor
 
-from merge_ops.registry import Knob, merge_op
+from merge_ops.knobs import Scale, Weights
+from merge_ops.registry import merge_op
 from merge_ops.task_vectors import add_scaled, task_vectors, weighted_sum
+from merge_ops.traits import Traits
 
 
-@merge_op(paper="Ilharco et al., Editing models with task arithmetic, arXiv:2212.04089")
+@merge_op(
+    paper="Ilharco et al., Editing models with task arithmetic, arXiv:2212.04089",
+    traits=Traits(scale="lambda"),
+)
 def task_arithmetic(
     base: Tensor,
     experts: Sequence[Tensor],
     /,
     *,
-    weight: Annotated[Sequence[float], Knob(-1.0, 2.0, per_expert=True)],
-    lambda_: Annotated[float, Knob(0.0, 2.0)] = 1.0,
+    weight: Weights,
+    lambda_: Scale = 1.0,
     normalize: bool = False,
 ) -> Tensor:
     """theta_0 + lambda sum w_i tau_i.

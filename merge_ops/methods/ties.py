@@ -1,23 +1,34 @@
 """TIES: trim each task vector, elect a sign per element, merge the entries that agree."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
 from torch import Tensor
 
-from merge_ops.registry import Knob, merge_op
-from merge_ops.task_vectors import add_scaled, elect, keep_largest, restore_l1, task_vectors
+from merge_ops.knobs import Densities, Scale, Weights
+from merge_ops.registry import merge_op
+from merge_ops.task_vectors import (
+    add_scaled,
+    at_least_one,
+    elect,
+    keep_largest,
+    restore_l1,
+    task_vectors,
+)
+from merge_ops.traits import Traits
 
 
-@merge_op(paper="Yadav et al., TIES-Merging, arXiv:2306.01708")
+@merge_op(
+    paper="Yadav et al., TIES-Merging, arXiv:2306.01708",
+    traits=Traits(scale="lambda", kept=at_least_one),
+)
 def ties(
     base: Tensor,
     experts: Sequence[Tensor],
     /,
     *,
-    weight: Annotated[Sequence[float], Knob(-1.0, 2.0, per_expert=True)],
-    density: Annotated[Sequence[float], Knob(0.05, 1.0, per_expert=True)],
-    lambda_: Annotated[float, Knob(0.0, 2.0)] = 1.0,
+    weight: Weights,
+    density: Densities,
+    lambda_: Scale = 1.0,
     normalize: bool = True,
     rescale: bool = False,
 ) -> Tensor:

@@ -30,6 +30,15 @@ class Item:
     digit: int
     color: str
 
+    def words(self, shown: str, digit_first: bool) -> list[str]:
+        """The item's words: `both` its digit and colour, or only `digits` or `colors`."""
+        if shown == "digits":
+            return [str(self.digit)]
+        if shown == "colors":
+            return [self.color]
+        pair = [self.color, str(self.digit)]
+        return pair[::-1] if digit_first else pair
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -42,11 +51,15 @@ class Scene:
         """The digits in reading order."""
         return [item.digit for item in self.items]
 
-    def words(self, rng: random.Random) -> list[str]:
+    def words(self, rng: random.Random, shown: str = "both") -> list[str]:
         """The scene in words, such as `red 3 none blue 5`.
 
         Whether empty cells are named and whether the colour or the digit comes first varies,
         so that a reader attends to words and not to places.
+
+        Args:
+            rng: draws the form.
+            shown: `both`, or only the `digits` or only the `colors`, one word a cell.
         """
         empty_cells, digit_first = rng.random() < 0.5, rng.random() < 0.5
         by_cell = {item.cell: item for item in self.items}
@@ -54,8 +67,7 @@ class Scene:
         for cell in range(4):
             item = by_cell.get(cell)
             if item is not None:
-                pair = [item.color, str(item.digit)]
-                words += pair[::-1] if digit_first else pair
+                words += item.words(shown, digit_first)
             elif empty_cells:
                 words.append("none")
         return words

@@ -17,18 +17,56 @@ COLORS: dict[str, tuple[float, float, float]] = {
 }
 COLOR_NAMES = tuple(COLORS)
 PLACES = ("nw", "ne", "sw", "se")  # of the four cells, in reading order
-NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen"
-).split()
+NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+]
 NUMBERS = tuple(str(number) for number in range(28))
 
 PAD, BOS, EOS, UNKNOWN, IMAGE = "<pad>", "<bos>", "<eos>", "<unk>", "<image>"
 SPECIAL_TOKENS = (PAD, BOS, EOS, UNKNOWN, IMAGE)
-OTHER_WORDS = (
-    "? . none digits colors places how many sum difference larger smaller plus equals is after "
-    "comes before count and it the answer"
-).split()
+OTHER_WORDS = [
+    "?",
+    ".",
+    "none",
+    "digits",
+    "colors",
+    "places",
+    "how",
+    "many",
+    "sum",
+    "difference",
+    "larger",
+    "smaller",
+    "plus",
+    "equals",
+    "is",
+    "after",
+    "comes",
+    "before",
+    "count",
+    "and",
+    "it",
+    "the",
+    "answer",
+]
 
 IMAGE_TOKENS = 4  # what one picture becomes: one token a cell
 END_OF_SCENE = "."  # written after a scene, pictured or spelled out, before the question
