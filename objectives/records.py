@@ -1,0 +1,77 @@
+"""Scores of single examples, and the figures made of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["selection", "confirm", "test"]
+SPLITS: tuple[Split, ...] = ("selection", "confirm", "test")
+Average = Literal["micro", "macro"]
+"""micro: the mean over examples; macro: the mean over categories of the mean in each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleScore:
+    """What one example got.
+
+    Attributes:
+        id: the example's, unique within its objective.
+        value: in [0, 1], higher is better.
+        category: as in the data.
+    """
+
+    id: str
+    value: float
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreSet:
+    """All examples of one objective on one split.
+
+    Attributes:
+        objective: its name.
+        average: how examples become one figure.
+        weight: of this objective among several.
+        scores: in the order of the data.
+    """
+
+    objective: str
+    average: Average
+    weight: float
+    scores: tuple[ExampleScore, ...]
+
+    def by_category(self) -> dict[str, float]:
+        """Mean per category, sorted by name."""
+        groups: dict[str, list[float]] = {}
+        for score in self.scores:
+            groups.setdefault(score.category, []).append(score.value)
+        return {name: sum(values) / len(values) for name, values in sorted(groups.items())}
+
+    def micro(self) -> float:
+        """Mean over examples."""
+        return sum(score.value for score in self.scores) / len(self.scores)
+
+    def macro(self) -> float:
+        """Mean over categories."""
+        means = self.by_category().values()
+        return sum(means) / len(means)
+
+    def value(self) -> float:
+        """The figure that the objective stands for."""
+        return self.micro() if self.average == "micro" else self.macro()
+
+
+def combined(sets: Sequence[ScoreSet]) -> float:
+    """Weighted mean over objectives, the weights divided by their sum."""
+    return sum(s.weight * s.value() for s in sets) / sum(s.weight for s in sets)
+
+
+def figures(sets: Iterable[ScoreSet]) -> dict[str, float]:
+    """Flat figures for a tracker: `name`, and `name/category` for every category."""
+    named: dict[str, float] = {}
+    for scores in sets:
+        named[scores.objective] = scores.value()
+        parts: Mapping[str, float] = scores.by_category()
+        named |= {f"{scores.objective}/{category}": v for category, v in parts.items()}
+    return named
