@@ -1,0 +1,92 @@
+"""CMA-ES (pycma) as a proposer: generations are rebuilt from the trials, nothing else is kept."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.proposer import Proposal, derived_seed, unit_to_value, value_to_unit
+from search.space import Dimension
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+GENERATION, MEMBER = "cma_generation", "cma_member"
+_DIAGONAL_ABOVE = 100  # dimensions; beyond, a full covariance learns too slowly
+
+
+class CmaProposer:
+    """Hansen's CMA-ES on the unit cube, maximising.
+
+    The search begins at the best trial that it did not propose itself (the warm starts), else at
+    the dimensions' defaults. Trials carry their generation and place in it; a complete generation
+    is told to the strategy, a failed member as worse than all others.
+    """
+
+    def __init__(
+        self,
+        dimensions: Sequence[Dimension],
+        seed: int,
+        sigma: float = 0.2,
+        population: int | None = None,
+    ) -> None:
+        """Args: `sigma` is the first step size, as a share of each dimension's interval."""
+        self._dimensions = list(dimensions)
+        self._seed = seed
+        self._sigma = sigma
+        self._population = population or 4 + int(3 * math.log(len(self._dimensions)))
+        self._strategy: Any = None
+        self._generation = 0
+        self._members: list[NDArray[np.float64]] = []
+
+    def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal:
+        """The next member of the current generation."""
+        own = {
+            (t.user_attrs[GENERATION], t.user_attrs[MEMBER]): t
+            for t in trials
+            if GENERATION in t.user_attrs
+        }
+        if self._strategy is None:
+            self._start([t for t in trials if GENERATION not in t.user_attrs])
+        while True:
+            scored = [own.get((self._generation, i)) for i in range(len(self._members))]
+            if None in scored:
+                break
+            self._tell([t for t in scored if t is not None])
+        place = scored.index(None)
+        units = zip(self._dimensions, self._members[place], strict=True)
+        values = {d.name: unit_to_value(d, float(u)) for d, u in units}
+        return Proposal(values, {GENERATION: self._generation, MEMBER: place})
+
+    def _start(self, others: Sequence["FrozenTrial"]) -> None:
+        import cma
+
+        finished = [t for t in others if t.value is not None]
+        best = max(finished, key=lambda t: (t.value, -t.number), default=None)
+        start = [
+            value_to_unit(d, d.default if best is None else best.params[d.name])
+            for d in self._dimensions
+        ]
+        random = np.random.default_rng(derived_seed(self._seed, "cma"))
+        options = {
+            "bounds": [0, 1],
+            "popsize": self._population,
+            "CMA_diagonal": len(self._dimensions) > _DIAGONAL_ABOVE,
+            "seed": math.nan,  # pycma then leaves numpy's global generator alone
+            "randn": lambda *shape: random.standard_normal(shape),
+            "verbose": -9,
+            "verb_log": 0,
+            "signals_filename": "",
+        }
+        self._strategy = cma.CMAEvolutionStrategy(start, self._sigma, options)
+        self._members = [np.array(x, dtype=float) for x in self._strategy.ask()]
+
+    def _tell(self, scored: Sequence["FrozenTrial"]) -> None:
+        losses = [math.nan if t.value is None else -t.value for t in scored]
+        worst = max((loss for loss in losses if not math.isnan(loss)), default=0.0)
+        ranked = [worst + 1.0 if math.isnan(loss) else loss for loss in losses]
+        self._strategy.tell(self._members, ranked)
+        self._generation += 1
+        self._members = [np.array(x, dtype=float) for x in self._strategy.ask()]

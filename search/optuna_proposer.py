@@ -1,0 +1,43 @@
+"""Optuna's samplers as proposers."""
+
+from collections.abc import Callable, Sequence
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.proposer import Proposal, derived_seed
+from search.space import Dimension
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+
+
+class OptunaProposer:
+    """Asks a sampler whose seed derives from (study's seed, trials so far).
+
+    The sampler sees a study in memory that holds copies of the finished trials: suggesting a
+    point writes nothing to the ledger.
+    """
+
+    def __init__(self, name: str, dimensions: Sequence[Dimension], seed: int) -> None:
+        """Args: `name` is a key of `SAMPLERS`."""
+        self._make = SAMPLERS[name]
+        self._seed = seed
+        self._distributions: dict[str, BaseDistribution] = {
+            d.name: FloatDistribution(d.low, d.high) for d in dimensions
+        }
+        self._study = optuna.create_study(direction="maximize")
+        self._seen = 0
+
+    def propose(self, trials: Sequence[FrozenTrial]) -> Proposal:
+        """The sampler's suggestion after `trials`."""
+        self._study.add_trials(trials[self._seen :])
+        self._seen = len(trials)
+        self._study.sampler = self._make(derived_seed(self._seed, len(trials)))
+        trial = self._study.ask(self._distributions)
+        self._study.tell(trial, state=TrialState.FAIL)  # samplers pass over failed trials
+        return Proposal({name: float(value) for name, value in trial.params.items()})

@@ -1,0 +1,168 @@
+"""The search space: which knobs vary over which groups, and how numbers become a recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from merge_ops.errors import UserError, did_you_mean
+from merge_ops.recipe import Entry, Recipe, Setting, Source
+from merge_ops.registry import Value, get_op
+
+ATTENTION = ("self_attn", "input_layernorm")
+"""Filters of a layer's attention half; the rest of the layer is its MLP half."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One number that is searched.
+
+    Attributes:
+        name: such as "weight.math.2.mlp": knob, expert, band, half.
+        low: smallest value.
+        high: largest value.
+        default: where a search without any knowledge begins.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+
+
+@dataclass(frozen=True, slots=True)
+class KnobRange:
+    """The interval in which one knob is searched."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """All recipes that a search may propose.
+
+    Attributes:
+        template: the recipe whose searched settings are filled in.
+        labels: a short name for each of its models.
+        ranges: the searched knobs.
+        layers: number of text layers.
+        bands: how many groups of neighbouring layers; 1 is one value for the whole depth.
+        halves: attention and MLP of a band have values of their own.
+    """
+
+    template: Recipe
+    labels: tuple[str, ...]
+    ranges: Mapping[str, KnobRange]
+    layers: int
+    bands: int = 1
+    halves: bool = False
+
+    def __post_init__(self) -> None:
+        op = get_op(self.template.method)
+        for name in self.ranges:
+            if name not in op.knobs:
+                hint = did_you_mean(name, op.knobs)
+                raise UserError(f"{op.name} has no knob {name!r} to search{hint}")
+        if not self.ranges:
+            raise UserError(f"a search needs a knob; {op.name} has {', '.join(op.knobs)}.")
+        if not 1 <= self.bands <= self.layers:
+            raise UserError(
+                f"bands must lie between 1 and the number of text layers, {self.layers}, "
+                f"but is {self.bands}."
+            )
+
+    def dimensions(self) -> list[Dimension]:
+        """Every searched number, in a fixed order."""
+        op = get_op(self.template.method)
+        found = []
+        for knob, span in self.ranges.items():
+            default = min(max(op.knobs[knob].default, span.low), span.high)
+            owners = self.labels if op.knobs[knob].per_expert else ("",)
+            found += [
+                Dimension(self._name(knob, owner, group), span.low, span.high, default)
+                for owner in owners
+                for group in self.groups()
+            ]
+        return found
+
+    def groups(self) -> list[str]:
+        """Names of the groups: one per band, or one per band and half."""
+        if self.bands == 1 and not self.halves:
+            return [""]
+        halves = ("attention", "mlp") if self.halves else ("",)
+        return [".".join(filter(None, (str(b), h))) for b in range(self.bands) for h in halves]
+
+    def band(self, layer: int) -> int:
+        """The band that a layer lies in."""
+        return layer * self.bands // self.layers
+
+    def uniform(self, weights: Sequence[float], others: Mapping[str, float]) -> dict[str, float]:
+        """The point with one weight per expert at every depth.
+
+        Args:
+            weights: of each expert, moved into the searched range.
+            others: values of other searched knobs; those not named take their defaults.
+        """
+        point = {}
+        for dimension in self.dimensions():
+            knob, _, rest = dimension.name.partition(".")
+            value = others.get(knob, dimension.default)
+            if knob == "weight":
+                value = weights[self.labels.index(rest.split(".")[0])]
+            point[dimension.name] = min(max(value, dimension.low), dimension.high)
+        return point
+
+    def decode(self, values: Mapping[str, float]) -> Recipe:
+        """The recipe that a point stands for.
+
+        Args:
+            values: one number per dimension, by its name.
+        """
+        op = get_op(self.template.method)
+        common = dict(self.template.parameters)
+        models = [dict(m.parameters) for m in self.template.models]
+        for knob in self.ranges:
+            if op.knobs[knob].per_expert:
+                for label, own in zip(self.labels, models, strict=True):
+                    own[knob] = self._setting(knob, label, values)
+            else:
+                common[knob] = self._setting(knob, "", values)
+        sources = tuple(
+            Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
+        )
+        return replace(self.template, models=sources, parameters=common)
+
+    def _setting(self, knob: str, owner: str, values: Mapping[str, float]) -> Setting:
+        """One knob of one expert over depth."""
+
+        def at(group: str) -> float:
+            return float(values[self._name(knob, owner, group)])
+
+        if self.groups() == [""]:
+            return (Entry(None, at("")),)
+        halves = ("attention", "mlp") if self.halves else ("",)
+        curves: dict[str, tuple[float, ...]] = {
+            half: tuple(
+                at(".".join(filter(None, (str(self.band(layer)), half))))
+                for layer in range(self.layers)
+            )
+            for half in halves
+        }
+        norm = Entry("model.norm", curves[halves[-1]][-1])  # behind the last layer
+        attention = [Entry(f, curves["attention"]) for f in ATTENTION] if self.halves else []
+        return (norm, *attention, Entry(None, curves[halves[-1]]))
+
+    @staticmethod
+    def _name(knob: str, owner: str, group: str) -> str:
+        return ".".join(filter(None, (knob, owner, group)))
+
+
+def weights_recipe(
+    template: Recipe, method: str, weights: Sequence[float], options: Mapping[str, Value]
+) -> Recipe:
+    """A recipe of the template's models with one weight each, for rows of a comparison."""
+    models = tuple(
+        Source(m.model, {"weight": (Entry(None, float(w)),)})
+        for m, w in zip(template.models, weights, strict=True)
+    )
+    parameters = {key: (Entry(None, value),) for key, value in options.items()}
+    return replace(template, method=method, models=models, parameters=parameters)

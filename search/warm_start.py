@@ -1,0 +1,60 @@
+"""Published grids as first points of a search."""
+
+from collections.abc import Callable, Sequence
+
+from merge_ops.errors import UserError, did_you_mean
+from search.space import SearchSpace
+
+_TENTHS = [i / 10 for i in range(11)]
+
+
+def linear_grid(space: SearchSpace) -> list[dict[str, float]]:
+    """(l, 1-l) for l = 0, 0.1 ... 1; for more than two experts each alone and their average.
+
+    Source: the linear rows of arXiv:2502.13487.
+    """
+    count = len(space.labels)
+    if count == 2:
+        return [space.uniform((1 - l, l), {}) for l in _TENTHS]  # noqa: E741 (the paper's letter)
+    alone = [[float(i == j) for j in range(count)] for i in range(count)]
+    return [space.uniform(w, {}) for w in [*alone, [1 / count] * count]]
+
+
+def task_vector_grid(space: SearchSpace) -> list[dict[str, float]]:
+    """One lambda = 0, 0.1 ... 1 for all experts (the task-vector rows of arXiv:2502.13487)."""
+    return [space.uniform([l] * len(space.labels), {}) for l in _TENTHS]  # noqa: E741
+
+
+def density_grid(space: SearchSpace) -> list[dict[str, float]]:
+    """Lambda in {0.5, 0.7, 1.0} x density in {0.2, 0.4, 0.6, 0.8} (TIES, DARE: arXiv:2502.13487).
+
+    Empty where no density is searched.
+    """
+    if "density" not in space.ranges:
+        return []
+    return [
+        space.uniform([lam] * len(space.labels), {"density": density})
+        for lam in (0.5, 0.7, 1.0)
+        for density in (0.2, 0.4, 0.6, 0.8)
+    ]
+
+
+GRIDS: dict[str, Callable[[SearchSpace], list[dict[str, float]]]] = {
+    "linear_grid": linear_grid,
+    "task_vector_grid": task_vector_grid,
+    "density_grid": density_grid,
+}
+
+
+def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, float]]:
+    """The points of the named grids, each once, in order.
+
+    Raises:
+        UserError: there is no grid of that name.
+    """
+    points: list[dict[str, float]] = []
+    for name in names:
+        if name not in GRIDS:
+            raise UserError(f"warm_start: there is no grid {name!r}{did_you_mean(name, GRIDS)}")
+        points += [point for point in GRIDS[name](space) if point not in points]
+    return points
