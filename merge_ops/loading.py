@@ -71,8 +71,12 @@ def _model_class(folder: Path, reference: str) -> Any:
     return kind
 
 
-def load_processor(reference: str) -> Any:
+def load_processor(reference: str, image_backend: str | None = None) -> Any:
     """The processor of a model, or the tokenizer of a text model.
+
+    Args:
+        reference: a folder or a hub id.
+        image_backend: "pil" or "torchvision", or None for transformers' choice.
 
     Raises:
         UserError: the folder has neither.
@@ -80,7 +84,8 @@ def load_processor(reference: str) -> Any:
     folder = model_folder(reference)
     try:
         kind: Any = transformers.AutoProcessor
-        return kind.from_pretrained(folder, local_files_only=True)
+        chosen = {"backend": image_backend} if image_backend else {}
+        return kind.from_pretrained(folder, local_files_only=True, **chosen)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{reference}: its processor cannot be loaded: {reason}") from None

@@ -1,7 +1,5 @@
 """recipe.yaml: reading it strictly, writing it so that mergekit reads it too."""
 
-import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from merge_ops.atomic import write_text
 from merge_ops.errors import did_you_mean
 from merge_ops.recipe import Entry, Recipe, Setting, Source
+from merge_ops.references import locate, relative
 from merge_ops.registry import MergeOp, all_ops
 from merge_ops.settings_yaml import dump_settings, read_settings
 from merge_ops.yaml_file import Location, YamlFile, parse_yaml, read_yaml, validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 
 
 class _Strict(BaseModel):
@@ -84,7 +82,11 @@ def _recipe(
     """Turn the checked file into a recipe, collecting problems with their places."""
 
     def model(reference: str | None, *place: str | int) -> str | None:
-        return None if reference is None else _reference(reference, folder, place, problems)
+        try:
+            return None if reference is None else locate(reference, folder)
+        except ValueError as error:
+            problems.append((place, f"{'.'.join(map(str, place))}: {error}"))
+            return reference
 
     block = content.mergetuna
     models = []
@@ -101,7 +103,7 @@ def _recipe(
         target=model(block.target, "mergetuna", "target") if block else None,
         reward_head=model(block.reward_head, "mergetuna", "reward_head") if block else None,
         exclude=tuple(block.exclude) if block else (),
-        template=block.template if block else "target",
+        template=_template(block.template, folder) if block else "target",
         seed=block.seed if block else 0,
         provenance=block.provenance if block else {},
     )
@@ -109,21 +111,9 @@ def _recipe(
     return replace(recipe, models=plain)
 
 
-def _reference(
-    text: str, folder: Path, place: Location, problems: list[tuple[Location, str]]
-) -> str:
-    """An absolute path for a local folder, or a hub id as it is."""
-    local = (folder / text).expanduser()
-    if local.is_dir():
-        return str(local.resolve())
-    dotted = ".".join(map(str, place))
-    if "+" in text:
-        adapter = "a LoRA adapter must be merged into its model before it can be an expert"
-        problems.append((place, f"{dotted}: {adapter}, but got {text!r}"))
-    elif not _HUB_ID.fullmatch(text):
-        missing = "neither a folder (relative to this file) nor a hub id like owner/name@revision"
-        problems.append((place, f"{dotted}: {text!r} is {missing}"))
-    return text
+def _template(text: str, folder: Path) -> str:
+    """A template file is named relative to the recipe, like a model."""
+    return text if text in {"target", "reward_head"} else str((folder / text).resolve())
 
 
 def _misfits(recipe: Recipe, op: MergeOp) -> list[tuple[Location, str]]:
@@ -164,7 +154,7 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """The mapping that is written; exclusions also lead every setting, for mergekit's sake."""
 
     def name(reference: str) -> str:
-        return _relative(reference, folder)
+        return relative(reference, folder)
 
     models = []
     for source in recipe.models:
@@ -181,18 +171,10 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
         block: dict[str, Any] = {"version": 1, "target": name(recipe.target)}
         if recipe.reward_head:
             block["reward_head"] = name(recipe.reward_head)
-        block |= {"exclude": list(recipe.exclude), "template": recipe.template}
+        block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
         block |= {"seed": recipe.seed, "provenance": dict(recipe.provenance)}
         content["mergetuna"] = block
     return content
-
-
-def _relative(reference: str, folder: Path) -> str:
-    """A local path as the recipe should name it."""
-    path, here = Path(reference), folder.resolve()
-    if not path.is_absolute() or not path.is_relative_to(here.parent):
-        return reference
-    return os.path.relpath(path, here)
 
 
 def _exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:

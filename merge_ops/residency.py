@@ -19,10 +19,12 @@ class Runtime:
     Attributes:
         device: a torch device, such as "cpu" or "cuda:0".
         attention: transformers' `attn_implementation`, or None for its default.
+        image_backend: "pil" or "torchvision", or None for transformers' choice.
     """
 
     device: str = "cpu"
     attention: str | None = None
+    image_backend: str | None = None
 
 
 def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ()) -> ResidentModel:
@@ -56,7 +58,7 @@ def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ())
     head = load_score_head(recipe.reward_head) if recipe.reward_head else None
     if head is not None:
         head = head.to(device=runtime.device, dtype=next(module.parameters()).dtype)
-    return ResidentModel(module, head, shared, sources, recipe)
+    return ResidentModel(module, head, shared, sources, recipe, runtime.image_backend)
 
 
 def _check_shapes(shared: SharedTensors, recipe: Recipe) -> None:

@@ -42,6 +42,7 @@ class ResidentModel:
         shared: SharedTensors,
         sources: Mapping[str, Mapping[str, Tensor]],
         recipe: Recipe,
+        image_backend: str | None = None,
     ) -> None:
         """Use `load_resident`; `sources` holds tensors by model reference and canonical name."""
         self.module = module
@@ -52,6 +53,7 @@ class ResidentModel:
         self._tensors = [t for t in shared.tensors if not recipe.excludes(t.name)]
         self._sources = sources
         self._terms = _terms(recipe)
+        self._image_backend = image_backend
         parameters = dict(module.named_parameters(remove_duplicate=False))
         self._parameters = {t.name: parameters[shared.names[0][t.name]] for t in self._tensors}
         self._written: dict[str, object] = {}
@@ -65,7 +67,7 @@ class ResidentModel:
     def processor(self) -> Any:
         """The target's processor (or tokenizer), with the chat template that the recipe names."""
         terms = self._terms
-        loaded = load_processor(terms.kept_from())
+        loaded = load_processor(terms.kept_from(), self._image_backend)
         return apply_template(loaded, terms.template, terms.reward_head)
 
     @property

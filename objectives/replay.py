@@ -72,9 +72,16 @@ def replay(live: LiveModel, call: DecoderCall, cache: Any = None) -> Tensor:
 
 
 class ReplayCache:
-    """Captured calls by key, made anew when something before the decoder has changed."""
+    """Captured calls by key, made anew when something before the decoder has changed.
 
-    def __init__(self) -> None:
+    Attributes:
+        limit: bytes to hold at most; calls that would pass it are made anew each time.
+        held: bytes held now.
+    """
+
+    def __init__(self, limit: int = 4 * 2**30) -> None:
+        self.limit = limit
+        self.held = 0
         self._state: tuple[str, ...] = ()
         self._calls: dict[str, Sequence[DecoderCall]] = {}
 
@@ -84,8 +91,22 @@ class ReplayCache:
         """The calls kept under `key`, made by `make` if there are none that still hold."""
         state = tuple(live.fingerprint(part) for part in _BEFORE_THE_DECODER)
         if state != self._state:
-            self._state = state
+            self._state, self.held = state, 0
             self._calls.clear()
-        if key not in self._calls:
-            self._calls[key] = make()
-        return self._calls[key]
+        if key in self._calls:
+            return self._calls[key]
+        calls = make()
+        size = sum(_bytes(call.arguments) for call in calls)
+        if self.held + size <= self.limit:
+            self._calls[key] = calls
+            self.held += size
+        return calls
+
+
+def _bytes(value: Any) -> int:
+    """Bytes of all tensors in a nested structure."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, Mapping):
+        return sum(_bytes(item) for item in value.values())
+    return sum(_bytes(item) for item in value) if isinstance(value, (list, tuple)) else 0

@@ -1,0 +1,41 @@
+"""How a file names a model: a folder relative to it, or a hub id; and back."""
+
+import os
+import re
+from pathlib import Path
+
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
+
+
+def locate(text: str, folder: Path) -> str:
+    """An absolute path for a local folder, or a hub id as it is.
+
+    Args:
+        text: as in the file.
+        folder: where the file lies.
+
+    Raises:
+        ValueError: it is neither; the message fits behind the key's name.
+    """
+    local = folder / Path(text).expanduser()
+    if local.is_dir():
+        return str(local.resolve())
+    if "+" in text:
+        raise ValueError(
+            f"a LoRA adapter must be merged into its model first (peft: merge_and_unload), "
+            f"but got {text!r}"
+        )
+    if not _HUB_ID.fullmatch(text) or text.startswith("."):
+        raise ValueError(
+            f"{text!r} is neither a folder (relative to this file) nor a hub id like "
+            "owner/name@revision"
+        )
+    return text
+
+
+def relative(reference: str, folder: Path) -> str:
+    """What a file in `folder` should call a model: relative if it lies near, else as it is."""
+    path, here = Path(reference), folder.resolve()
+    if not path.is_absolute() or not path.is_relative_to(here.parent):
+        return reference
+    return os.path.relpath(path, here)

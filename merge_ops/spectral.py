@@ -1,0 +1,106 @@
+"""Linear algebra that the spectral merge methods share, on the task vectors of one matrix."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def precise(x: Tensor) -> Tensor:
+    """In float64 on the CPU, in float32 elsewhere.
+
+    The eigenvalues of a Gram matrix are squares, so float32 keeps half of their digits. On
+    accelerators float64 can be 64 times slower, or missing; the released codes run float32.
+    """
+    return x.to(torch.float64 if x.device.type == "cpu" else torch.float32)
+
+
+def share_of_rank(tau: Tensor, share: float) -> int:
+    """floor(share x min(m, n)), at least one."""
+    return max(1, int(share * min(tau.shape) + 1e-9))
+
+
+def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """U (m, r), S (r,) and V^T (r, n) with r = min(m, n), null directions left out.
+
+    Singular values that are zero up to rounding, and their vectors, which a decomposition
+    returns as it likes, are set to zero: what is built of them is then the same everywhere.
+    """
+    u, s, vt = torch.linalg.svd(precise(matrix), full_matrices=False)
+    solid = s > _rounding(s, matrix)
+    return u * solid, s * solid, vt * solid[:, None]
+
+
+def polar(matrix: Tensor) -> Tensor:
+    """The nearest matrix with orthonormal rows or columns: P Q^T of the SVD P S Q^T."""
+    p, _, qt = svd(matrix)
+    return p @ qt
+
+
+def truncated(u: Tensor, s: Tensor, vt: Tensor, rank: int) -> Tensor:
+    """The best approximation of the rank given, from the SVD of the whole."""
+    return (u[:, :rank] * s[:rank]) @ vt[:rank]
+
+
+def normal_matrices(
+    factors: Sequence[Tensor],
+    targets: Sequence[Tensor],
+    norms: Sequence[Tensor],
+    start: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """C and D of the WUDI objective sum_i ||(tau - T_i) F_i^T||_F^2 / ||tau_i||_F^2.
+
+    Its gradient is 2 (tau C - D), so its optimum is D C^-1.
+
+    Args:
+        factors: F_i, each (m, n).
+        targets: T_i, each (m, n).
+        norms: ||tau_i||_F^2, scalars; an expert of norm zero does not count.
+        start: theta_0, (m, n); D - theta_0 C is then given in place of D, which is exact also
+            where the difference is small.
+
+    Returns:
+        C = sum F_i^T F_i / ||tau_i||^2, (n, n), and D = sum T_i F_i^T F_i / ||tau_i||^2, (m, n).
+    """
+    n = factors[0].shape[1]
+    c, d = factors[0].new_zeros(n, n), torch.zeros_like(factors[0])
+    for factor, target, norm in zip(factors, targets, norms, strict=True):
+        gram = factor.T @ (factor * torch.where(norm > 0, 1 / norm, 0.0))
+        c += gram
+        d.addmm_(target if start is None else target - start, gram)
+    return c, d
+
+
+def squared_norm(tau: Tensor) -> Tensor:
+    """||tau||_F^2, a scalar."""
+    return tau.square().sum()
+
+
+def eigenvalues(c: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues of the symmetric C (n, n), largest first, and the eigenvectors as columns."""
+    values, vectors = torch.linalg.eigh(c)
+    return values.flip(0), vectors.flip(1)
+
+
+def filtered(start: Tensor, ahead: Tensor, vectors: Tensor, gain: Tensor) -> Tensor:
+    """theta_0 + (D - theta_0 C) V g V^T, which is theta_0 (I - V f V^T) + D V (f / L) V^T.
+
+    The optimum where f = g L is 1, the start where it is 0.
+
+    Args:
+        start: theta_0, (m, n).
+        ahead: D - theta_0 C, (m, n).
+        vectors: V, eigenvectors of C as columns, (n, k).
+        gain: g = f / L, (k,).
+    """
+    return start + (ahead @ vectors * gain) @ vectors.T
+
+
+def solid_values(values: Tensor) -> Tensor:
+    """Which eigenvalues, largest first, are not zero up to rounding."""
+    return values > _rounding(values, values)
+
+
+def _rounding(values: Tensor, matrix: Tensor) -> Tensor:
+    """Values at or below it are noise: the usual bound of a matrix's numerical rank."""
+    return torch.finfo(values.dtype).eps * max(matrix.shape) * values[:1]

@@ -1,0 +1,163 @@
+"""The ledger: every scored trial, in an Optuna journal; the one source of truth of a study."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from merge_ops.errors import UserError
+from objectives.records import ScoreSet, figures
+from search.space import Dimension
+
+JOURNAL = "ledger.journal"
+SEARCH, GLOBAL = "search", "global"
+"""Names of the two searches in one journal: the study's own, and its rival without depth."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one point.
+
+    Attributes:
+        values: the point, by dimension.
+        digest: of the recipe it decodes to.
+        source: who proposed it: "grid", or the sampler's name.
+        sets: per-example scores on the selection split; empty if the trial failed.
+        value: the combined score, or None if the trial failed.
+        reason: why it failed, or an empty string.
+        seconds: by phase: suggest, build, score.
+        tags: what the proposer keeps with its trials.
+    """
+
+    values: Mapping[str, float]
+    digest: str
+    source: str
+    sets: Sequence[ScoreSet]
+    value: float | None
+    reason: str
+    seconds: Mapping[str, float]
+    tags: Mapping[str, int] = field(default_factory=dict)
+
+
+class Ledger:
+    """One search in a study's journal. Only one process may write to it at a time.
+
+    A trial is written once, whole, when it is finished: a study that is killed loses at most the
+    trial it was scoring.
+    """
+
+    def __init__(self, folder: Path, name: str, dimensions: Sequence[Dimension]) -> None:
+        """Open or begin the search `name` in the journal of `folder`."""
+        path = folder / JOURNAL
+        mend_tail(path)
+        self._distributions = {d.name: FloatDistribution(d.low, d.high) for d in dimensions}
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(),
+        )
+        self._trials = self._study.get_trials(deepcopy=False)
+
+    @property
+    def trials(self) -> Sequence[FrozenTrial]:
+        """All finished trials, in order."""
+        return self._trials
+
+    def tell(self, outcome: Outcome) -> FrozenTrial:
+        """Write one finished trial."""
+        failed = outcome.value is None
+        attributes: dict[str, Any] = {
+            "digest": outcome.digest,
+            "source": outcome.source,
+            "seconds": {k: round(v, 6) for k, v in outcome.seconds.items()},
+            **outcome.tags,
+        }
+        if failed:
+            attributes["reason"] = outcome.reason
+        else:
+            attributes["figures"] = figures(outcome.sets)
+            attributes["scores"] = json.dumps(
+                {s.objective: [score.value for score in s.scores] for s in outcome.sets},
+                separators=(",", ":"),
+            )
+        trial = create_trial(
+            state=TrialState.FAIL if failed else TrialState.COMPLETE,
+            value=outcome.value,
+            params=dict(outcome.values),
+            distributions={k: self._distributions[k] for k in outcome.values},
+            user_attrs=attributes,
+        )
+        self._study.add_trial(trial)
+        self._trials = self._study.get_trials(deepcopy=False)
+        return self._trials[-1]
+
+    def keep(self, key: str, value: Any) -> Any:
+        """Keep a fact about the whole search; returns the one kept first."""
+        kept = self._study.user_attrs
+        if key not in kept:
+            self._study.set_user_attr(key, value)
+            return value
+        return kept[key]
+
+
+def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
+    """The finished trials of a study's folder.
+
+    Raises:
+        UserError: the folder holds no such search.
+    """
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise UserError(f"{folder}: a study's folder holds {JOURNAL}, but this one does not.")
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise UserError(f"{path}: there is no search {name!r} in it yet.") from None
+    return study.get_trials(deepcopy=False)
+
+
+def mend_tail(path: Path) -> None:
+    """Cut a torn last line, which a crash may leave, so that the journal can be read again."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as stream:
+            stream.truncate(whole)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the study's folder against a second coordinator.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another process is running this study; wait for it."
+            ) from None
+        yield

@@ -1,0 +1,176 @@
+"""From a study file to the objects of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from merge_ops.hub import weights_sha256
+from merge_ops.recipe import Recipe, Source
+from merge_ops.references import locate
+from merge_ops.registry import MergeOp, all_ops
+from merge_ops.residency import Runtime, load_resident
+from merge_ops.resident import ResidentModel
+from merge_ops.settings_yaml import Problems, read_settings
+from merge_ops.yaml_file import YamlFile, read_yaml, validate
+from search.space import KnobRange, SearchSpace
+from search.warm_start import GRIDS
+from studies.config import StudyConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFile:
+    """A checked study file.
+
+    Attributes:
+        config: its content.
+        file: where it was read from, for located errors.
+        template: the recipe that candidates fill in: models, terms and fixed parameters.
+        labels: a short name per model.
+        out: the study's folder.
+    """
+
+    config: StudyConfig
+    file: YamlFile
+    template: Recipe
+    labels: tuple[str, ...]
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies; its paths are relative to it."""
+        return self.file.path.parent
+
+    def target_index(self) -> int | None:
+        """Which of the experts is the target itself, or None."""
+        models = [source.model for source in self.template.models]
+        target = self.template.kept_from()
+        return models.index(target) if target in models else None
+
+
+def read_study(path: Path) -> StudyFile:
+    """Read and check a study file, without loading a model or data.
+
+    Raises:
+        UserError: one line per problem, each with its place in the file.
+    """
+    file = read_yaml(path)
+    config = validate(file, StudyConfig)
+    problems: Problems = []
+    ops = {op.name: op for op in all_ops()}
+    op = ops.get(config.method)
+    if op is None:
+        text = f"method: there is no merge method {config.method!r}; known are {sorted(ops)}"
+        raise file.error([(("method",), text)])
+    template = _template(config, op, path.parent, problems)
+    problems += _misfits(config, op)
+    if problems:
+        raise file.error(problems)
+    names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
+    labels = tuple(name.replace(".", "-") for name in names)
+    if len(set(labels)) < len(labels):
+        raise file.error([(("experts",), f"experts: names must differ, but are {list(labels)}")])
+    out = path.parent / (config.out or f"runs/{config.name}")
+    return StudyFile(config, file, template, labels, out)
+
+
+def _template(config: StudyConfig, op: MergeOp, folder: Path, problems: Problems) -> Recipe:
+    """The part of every candidate that the search does not change."""
+
+    def model(text: str | None, *place: str | int) -> str | None:
+        try:
+            return None if text is None else locate(text, folder)
+        except ValueError as error:
+            problems.append((place, f"{'.'.join(map(str, place))}: {error}"))
+            return text
+
+    experts = [
+        Source(model(expert.model, "experts", i, "model") or "")
+        for i, expert in enumerate(config.experts)
+    ]
+    dtype = config.runtime.dtype
+    known = {"target", "reward_head"}
+    chosen = config.runtime.template
+    return Recipe(
+        method=op.name,
+        models=tuple(experts),
+        base_model=model(config.base, "base"),
+        parameters=read_settings(config.parameters, op, ("parameters",), problems, own=False),
+        dtype=dtype,
+        out_dtype=dtype,
+        target=model(config.target, "target"),
+        reward_head=model(config.reward_head, "reward_head"),
+        exclude=tuple(config.exclude),
+        template=chosen if chosen in known else str((folder / chosen).resolve()),
+        seed=config.seed,
+    )
+
+
+def _misfits(config: StudyConfig, op: MergeOp) -> Problems:
+    """Rules between keys."""
+    problems: Problems = []
+    if op.needs_base and config.base is None:
+        problems.append((("method",), f"base: {op.name} needs a base model"))
+    for knob in config.search.knobs:
+        if knob not in op.knobs:
+            text = f"search.knobs.{knob}: {op.name} searches {sorted(op.knobs)}, not {knob!r}"
+            problems.append((("search", "knobs", knob), text))
+        elif knob in config.parameters:
+            text = f"parameters.{knob}: a knob is either searched or fixed, but this one is both"
+            problems.append((("parameters", knob), text))
+    problems += [
+        (
+            ("warm_start", i),
+            f"warm_start.{i}: there is no grid {name!r}; known are {sorted(GRIDS)}",
+        )
+        for i, name in enumerate(config.warm_start)
+        if name not in GRIDS
+    ]
+    for i, objective in enumerate(config.objectives):
+        if getattr(objective, "scorer", "") == "reward_head" and config.reward_head is None:
+            text = f"objectives.{i}: scoring by reward_head needs the key `reward_head`"
+            problems.append((("objectives", i), text))
+    return problems
+
+
+def make_space(study: StudyFile, layers: int, *, by_depth: bool = True) -> SearchSpace:
+    """The study's search space, or its rival with one value for the whole depth.
+
+    Args:
+        study: the checked file.
+        layers: number of text layers of the resident models.
+        by_depth: as the file says; otherwise one band and no halves.
+
+    Raises:
+        UserError: more bands than layers.
+    """
+    search = study.config.search
+    bands = layers if search.bands == "layers" else search.bands
+    return SearchSpace(
+        template=study.template,
+        labels=study.labels,
+        ranges={name: KnobRange(*span) for name, span in search.knobs.items()},
+        layers=layers,
+        bands=bands if by_depth else 1,
+        halves=search.halves if by_depth else False,
+    )
+
+
+def runtime_of(config: StudyConfig) -> Runtime:
+    """The device of a run; "auto" takes the first GPU if there is one."""
+    import torch
+
+    device = config.runtime.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Runtime(device, config.runtime.attention, config.runtime.image_backend)
+
+
+def load_models(study: StudyFile) -> ResidentModel:
+    """Load the study's models; the target is always among the sources, for the comparison."""
+    return load_resident(
+        study.template, runtime_of(study.config), also=[study.template.kept_from()]
+    )
+
+
+def identities(study: StudyFile) -> dict[str, str]:
+    """Sha256 of every model's files, by reference: what the digests of recipes are made from."""
+    return {ref: weights_sha256(ref) for ref in study.template.references()}
