@@ -26,6 +26,16 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds something, before any work is done.
+
+    Raises:
+        UserError: `path` exists and is not an empty folder, and `overwrite` is not set.
+    """
+    if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{path} exists; choose another folder or pass --overwrite.")
+
+
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its name if the block succeeds.
@@ -33,8 +43,7 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         UserError: `path` exists and is not an empty folder, and `overwrite` is not set.
     """
-    if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} exists; choose another folder or pass --overwrite.")
+    check_free(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:

@@ -5,13 +5,19 @@ import sys
 import typer
 
 from merge_ops.errors import UserError
+from objectives.errors import ObjectiveError
+from studies.commands.best import best
+from studies.commands.demo import demo
+from studies.commands.eval import evaluate
+from studies.commands.init import init
 from studies.commands.merge import merge
+from studies.commands.run import run
+from studies.commands.trials import trials
+from studies.commands.ui import ui
+from studies.commands.zoo import zoo
+from studies.demo.zoo import ZooError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.callback()
@@ -19,14 +25,19 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (merge,):
+for command in (init, run, trials, best, merge, ui, demo):
     app.command()(command)
+app.command("eval")(evaluate)
+app.add_typer(zoo, name="zoo")
 
 
 def main() -> None:
     """Run the command line; a user's own mistake prints one line a problem and exits with 2."""
     try:
         app()
-    except UserError as error:
+    except (UserError, ObjectiveError, ZooError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. Nothing scored is lost: the same command goes on from here.\n")
+        sys.exit(130)

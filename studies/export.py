@@ -1,15 +1,18 @@
 """A candidate as a normal Hugging Face folder that plain transformers loads."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import save_file
 
-from merge_ops.atomic import new_folder
+from merge_ops.atomic import check_free, new_folder
+from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
-from merge_ops.loading import HEAD_FILE
+from merge_ops.loading import DTYPES, HEAD_FILE
 from merge_ops.recipe import Recipe
-from merge_ops.recipe_yaml import recipe_text, write_recipe
+from merge_ops.recipe_yaml import read_recipe, recipe_text, write_recipe
+from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 
 _PROCESSOR_FILES = (
@@ -83,6 +86,38 @@ def export(resident: ResidentModel, recipe: Recipe, out: Path, *, overwrite: boo
             )
         write_recipe(recipe, scratch / "recipe.yaml")
         (scratch / "README.md").write_text(_card(resident, recipe, scratch), encoding="utf-8")
+
+
+def build_checkpoint(
+    path: Path,
+    out: Path,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    overwrite: bool = False,
+) -> tuple[Recipe, int]:
+    """Build the model of a recipe file; returns the recipe and how many tensors were merged.
+
+    Args:
+        path: the recipe.
+        out: folder of the checkpoint.
+        device: where to compute.
+        dtype: of the written weights; None for the recipe's.
+        overwrite: replace `out` if it exists.
+
+    Raises:
+        UserError: the recipe or a model cannot be read, or `out` exists.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise UserError(f"--dtype must be one of {', '.join(DTYPES)}, but got {dtype!r}.")
+    recipe = read_recipe(path)
+    if dtype is not None:
+        recipe = replace(recipe, out_dtype=dtype)
+    check_free(out, overwrite=overwrite)
+    resident = load_resident(recipe, Runtime(device))
+    resident.become(recipe)
+    export(resident, recipe, out, overwrite=overwrite)
+    return recipe, len(resident.merged_names)
 
 
 def _card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:

@@ -59,6 +59,7 @@ class Ledger:
 
     def __init__(self, folder: Path, name: str, dimensions: Sequence[Dimension]) -> None:
         """Open or begin the search `name` in the journal of `folder`."""
+        self._folder = folder
         path = folder / JOURNAL
         mend_tail(path)
         self._distributions = {d.name: FloatDistribution(d.low, d.high) for d in dimensions}
@@ -104,13 +105,23 @@ class Ledger:
         self._trials = self._study.get_trials(deepcopy=False)
         return self._trials[-1]
 
-    def keep(self, key: str, value: Any) -> Any:
-        """Keep a fact about the whole search; returns the one kept first."""
-        kept = self._study.user_attrs
-        if key not in kept:
-            self._study.set_user_attr(key, value)
-            return value
-        return kept[key]
+    def claim(self, digest: str) -> None:
+        """Bind the search to the study that fills it.
+
+        Args:
+            digest: of all that decides its trials.
+
+        Raises:
+            UserError: the ledger was begun by a study with other settings.
+        """
+        kept = self._study.user_attrs.setdefault("study", digest)
+        if kept != digest:
+            raise UserError(
+                f"{self._folder}: its trials were scored with another study file or other models, "
+                "and scores of two studies cannot be mixed. Undo the change, or choose another "
+                "`out` folder; the budget and tracking may change freely."
+            )
+        self._study.set_user_attr("study", digest)
 
 
 def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:

@@ -1,0 +1,38 @@
+"""`mergetuna demo`: two real studies on the embedded models."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of models, data and results.")] = Path(
+        "runs/demo"
+    ),
+    trials: Annotated[int, typer.Option(min=1, help="Of each search.")] = 150,
+    seed: Annotated[int, typer.Option(help="Of the searches.")] = 0,
+    zoo: Annotated[
+        Path | None, typer.Option(help="Models made by `mergetuna zoo build`; else the shipped.")
+    ] = None,
+) -> None:
+    """Merge reasoning, then a reward model, into the embedded vision-language model."""
+    from studies.console import say
+    from studies.demo.stage import stage_demo
+    from studies.demo.zoo import MODELS_FOLDER
+    from studies.export import build_checkpoint
+    from studies.paths import RECIPE
+    from studies.results import show_results
+    from studies.run import run_study
+    from studies.setup import read_study
+
+    files = stage_demo(out, trials, seed, zoo or MODELS_FOLDER)
+    for path in files:
+        study = read_study(path)
+        show_results(run_study(study), study.out)
+        checkpoint = study.out / "checkpoint"
+        build_checkpoint(study.out / RECIPE, checkpoint, overwrite=True)
+        say(f"written     {checkpoint}")
+    say()
+    say(f"Everything lies in {out}: study files, data, models, one folder per study.")
+    say(f"In MLflow: mergetuna ui {out / 'reasoning'}")

@@ -1,0 +1,28 @@
+"""`mergetuna eval`: score a recipe or a model as a study would."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    what: Annotated[str, typer.Argument(help="recipe.yaml, a model's folder, or a hub id.")],
+    study: Annotated[Path, typer.Option(help="The study whose objectives score it.")],
+    split: Annotated[str, typer.Option(help="selection, confirm or test.")] = "test",
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
+) -> None:
+    """Score WHAT on one split of a study; a look at the test split is logged and counted."""
+    import json
+    import sys
+
+    from studies.console import say
+    from studies.scoring import check_split, figures_of, score_once
+
+    result = score_once(what, study, check_split(split))
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=1) + "\n")
+        return
+    for line in figures_of(result):
+        say(line)

@@ -1,0 +1,53 @@
+"""`mergetuna trials`: what a study has tried."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def trials(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
+    search: Annotated[
+        str, typer.Option(help="search (the study's own) or global (its rival without depth).")
+    ] = "search",
+) -> None:
+    """List the trials of the study in FOLDER: number, state, value, parameters, seconds."""
+    import json
+    import sys
+
+    from rich.table import Table
+
+    from studies.console import say
+    from studies.ledger import read_trials
+
+    found = read_trials(folder, search)
+    if as_json:
+        rows = [
+            {
+                "number": t.number,
+                "state": t.state.name,
+                "value": t.value,
+                "values": None if t.value is None else [t.value],
+                "figures": t.user_attrs.get("figures", {}),
+                "params": t.params,
+                "seconds": t.user_attrs["seconds"],
+                "source": t.user_attrs["source"],
+                "digest": t.user_attrs["digest"],
+                "reason": t.user_attrs.get("reason"),
+            }
+            for t in found
+        ]
+        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        return
+    table = Table()
+    for name in ("trial", "state", "value", "proposed by", "seconds", "recipe"):
+        table.add_column(name, justify="right")
+    for t in found:
+        value = t.user_attrs.get("reason", "-") if t.value is None else f"{t.value:.4f}"
+        seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
+        digest = t.user_attrs["digest"][:12]
+        table.add_row(str(t.number), t.state.name, value, t.user_attrs["source"], seconds, digest)
+    say(table)

@@ -1,0 +1,151 @@
+"""The rows of a study's table: the parents, the published merges, and what the search found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from merge_ops.recipe import Entry, Recipe, Source
+from objectives.objective import Objective
+from objectives.records import ScoreSet, combined
+from objectives.statistics import Interval, interval, mcnemar, paired_difference
+from search.selection import Confirmed, confirm
+from search.space import SearchSpace
+from studies.evaluator import Evaluator
+from studies.ledger import Ledger
+from studies.objectives_setup import ObjectiveSet
+from studies.setup import StudyFile
+
+FOUND = "found recipe"
+BEST_GLOBAL = "best global coefficients"
+BEST_SINGLE = "best single coefficient"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table before it is scored: a recipe, and how to score it."""
+
+    name: str
+    recipe: Recipe
+    objectives: tuple[Objective, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRow:
+    """One line of the table, scored on the test split."""
+
+    name: str
+    sets: tuple[ScoreSet, ...]
+
+    def value(self) -> float:
+        """The combined score."""
+        return combined(self.sets)
+
+
+def parent_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
+    """The target alone, each expert alone, and each expert's layers inside the target."""
+    target = study.template.kept_from()
+    place = study.target_index()
+    name = study.labels[place] if place is not None else "target"
+    alone = _only(study.template, target)
+    rows = [Row(f"{name} alone", alone, objectives.main)]
+    rows += [Row(f"{name} alone, {how}", alone, o) for how, o in objectives.rivals.items()]
+    for label, source in zip(study.labels, study.template.models, strict=True):
+        if source.model != target:
+            recipe = _only(study.template, source.model)
+            rows.append(Row(f"{label} alone, no image", recipe, objectives.without_image))
+            rows.append(Row(f"{label} layers in {name}", recipe, objectives.main))
+    return rows
+
+
+def published_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
+    """The plain average and task arithmetic with all coefficients 1."""
+    template = study.template
+    equal = [1.0 / len(template.models)] * len(template.models)
+    rows = [Row("plain average", _weighted(template, "linear", equal), objectives.main)]
+    if template.base_model is not None:
+        ones = [1.0] * len(template.models)
+        title = f"task arithmetic ({', '.join('1' for _ in ones)})"
+        recipe = _weighted(template, "task_arithmetic", ones)
+        rows.append(Row(title, recipe, objectives.main))
+    return rows
+
+
+def _only(template: Recipe, model: str) -> Recipe:
+    """The merged tensors of one model alone, inside the target."""
+    source = Source(model, {"weight": (Entry(None, 1.0),)})
+    return replace(template, method="linear", models=(source,), base_model=None, parameters={})
+
+
+def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe:
+    """All models with one weight each."""
+    models = tuple(
+        Source(m.model, {"weight": (Entry(None, weight),)})
+        for m, weight in zip(template.models, weights, strict=True)
+    )
+    return replace(template, method=method, models=models, parameters={})
+
+
+def confirm_best(
+    trials: Sequence[FrozenTrial], space: SearchSpace, evaluator: Evaluator, count: int
+) -> list[Confirmed]:
+    """Score the best trials of a search again on the confirm split; the winner stands first."""
+
+    def score(trial: FrozenTrial) -> Sequence[ScoreSet]:
+        return evaluator.score(space.decode(trial.params), "confirm").sets
+
+    return confirm(trials, count, score)
+
+
+def rival_rows(
+    ledger: Ledger, space: SearchSpace, evaluator: Evaluator, count: int
+) -> list[tuple[str, Confirmed]]:
+    """The best of the one-coefficient grids, and the best of the search without depth."""
+    grid = [t for t in ledger.trials if t.user_attrs["source"] == "grid" and _single(t, space)]
+    rows = []
+    if grid:
+        rows.append((BEST_SINGLE, confirm_best(grid, space, evaluator, count)[0]))
+    rows.append((BEST_GLOBAL, confirm_best(ledger.trials, space, evaluator, count)[0]))
+    return rows
+
+
+def _single(trial: FrozenTrial, space: SearchSpace) -> bool:
+    """Whether nothing but the weights differs from the defaults."""
+    return all(
+        d.name.startswith("weight") or trial.params[d.name] == d.default
+        for d in space.dimensions()
+    )
+
+
+def describe(
+    rows: Sequence[ScoredRow], found: ScoredRow, label: Callable[[Interval], Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """Plain figures of every row, for JSON and for the table."""
+    described = []
+    for row in rows:
+        entry: dict[str, Any] = {
+            "name": row.name,
+            "score": label(interval(row.sets)),
+            "objectives": {
+                s.objective: {
+                    **label(interval([s])),
+                    "n": len(s.scores),
+                    "micro": s.micro(),
+                    "macro": s.macro(),
+                    "categories": s.by_category(),
+                }
+                for s in row.sets
+            },
+        }
+        if row.name != found.name:
+            entry["found_minus_this"] = {
+                **label(paired_difference(found.sets, row.sets)),
+                "mcnemar_p": mcnemar(found.sets, row.sets),
+                "objectives": {
+                    ours.objective: label(paired_difference([ours], [theirs]))
+                    for ours, theirs in zip(found.sets, row.sets, strict=True)
+                },
+            }
+        described.append(entry)
+    return described

@@ -1,0 +1,91 @@
+"""Scoring recipes on the live model, and the log of every look at the test split."""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from merge_ops.recipe import Recipe
+from merge_ops.resident import ResidentModel
+from objectives.objective import Objective, score_all
+from objectives.records import ScoreSet, Split
+
+TEST_READS = "test_reads.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One recipe's scores and what they cost.
+
+    Attributes:
+        sets: per-example scores, one set per objective.
+        seconds: by phase: build, score.
+    """
+
+    sets: tuple[ScoreSet, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Scores recipes on one resident model.
+
+    Attributes:
+        resident: the live model.
+        objectives: what the search maximises.
+        folder: the study's folder, where looks at the test split are logged.
+        identities: sha256 of the models, for digests.
+    """
+
+    resident: ResidentModel
+    objectives: tuple[Objective, ...]
+    folder: Path
+    identities: Mapping[str, str] = field(default_factory=dict)
+
+    def score(
+        self,
+        recipe: Recipe,
+        split: Split,
+        *,
+        why: str = "",
+        objectives: Sequence[Objective] | None = None,
+    ) -> Scored:
+        """Write the recipe into the live model and score it on a split.
+
+        Args:
+            recipe: of the resident models.
+            split: a look at "test" is logged with `why`.
+            why: who asks, for that log.
+            objectives: others than the study's own.
+        """
+        if split == "test":
+            log_test_read(self.folder, why, self.digest(recipe))
+        start = time.perf_counter()
+        self.resident.become(recipe)
+        built = time.perf_counter()
+        chosen = self.objectives if objectives is None else objectives
+        sets = tuple(score_all(objective, self.resident, split) for objective in chosen)
+        return Scored(sets, {"build": built - start, "score": time.perf_counter() - built})
+
+    def digest(self, recipe: Recipe) -> str:
+        """The recipe's digest by the contents of its models, wherever they lie."""
+        return recipe.digest(self.identities)
+
+
+def log_test_read(folder: Path, why: str, digest: str) -> None:
+    """Append one look at the test split to the study's log."""
+    folder.mkdir(parents=True, exist_ok=True)
+    line = {"time": datetime.now(UTC).isoformat(), "why": why, "recipe": digest}
+    with (folder / TEST_READS).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def count_test_reads(folder: Path) -> int:
+    """How often anything was scored on the test split."""
+    path = folder / TEST_READS
+    return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0

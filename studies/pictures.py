@@ -1,0 +1,106 @@
+"""Pictures of a study: score over trials, and coefficients over depth as a heat map."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from search.space import SearchSpace
+
+_COLOURS = {"grid": "#8a8f98", "tpe": "#2a6fbb", "cma": "#2a6fbb", "random": "#2a6fbb"}
+
+
+def draw_history(
+    searches: Mapping[str, Sequence[FrozenTrial]], lines: Mapping[str, float], path: Path
+) -> None:
+    """Score on the selection split over trials, one panel per search.
+
+    Args:
+        searches: finished trials by the title of their panel.
+        lines: other scores on the same split, drawn as horizontal lines.
+        path: of the PNG.
+    """
+    figure, axes = _figure(len(searches), (6.4, 4.0))
+    for axis, (title, trials) in zip(axes, searches.items(), strict=True):
+        scored = [t for t in trials if t.value is not None]
+        sources = sorted({t.user_attrs["source"] for t in scored}, key=lambda s: (s != "grid", s))
+        for source in sources:
+            own = [t for t in scored if t.user_attrs["source"] == source]
+            label = "published grid" if source == "grid" else source
+            numbers, values = [t.number for t in own], [t.value for t in own]
+            axis.scatter(numbers, values, s=14, color=_COLOURS.get(source), label=label, alpha=0.8)
+        best, running = float("-inf"), []
+        for trial in scored:
+            best = max(best, trial.value or best)
+            running.append(best)
+        numbers = [t.number for t in scored]
+        axis.step(numbers, running, where="post", color="#d1495b", label="best so far")
+        for i, (name, value) in enumerate(lines.items()):
+            axis.axhline(value, ls=("--", ":")[i % 2], lw=1, color="#444444", label=name)
+        axis.set(title=title, xlabel="trial", ylabel="score on the selection split")
+        axis.legend(fontsize=7, loc="lower right")
+    _save(figure, path)
+
+
+def draw_depth(space: SearchSpace, values: Mapping[str, float], path: Path, title: str) -> None:
+    """Each knob over depth as a heat map: a row per expert (and half), a column per layer.
+
+    Args:
+        space: where the values come from.
+        values: the point, by dimension.
+        path: of the PNG.
+        title: above the picture.
+    """
+    knobs = list(space.ranges)
+    figure, axes = _figure(len(knobs), (1.6 + 0.75 * space.layers, 2.6))
+    for axis, knob in zip(axes, knobs, strict=True):
+        rows = _rows_of(space, knob, values)
+        table = list(rows.values())
+        limits = space.ranges[knob]
+        image = axis.imshow(
+            table, aspect="auto", cmap="cividis", vmin=limits.low, vmax=limits.high
+        )
+        middle = (limits.low + limits.high) / 2
+        for y, row in enumerate(table):
+            for x, value in enumerate(row):
+                colour = "white" if value < middle else "black"
+                axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+        axis.set_yticks(range(len(rows)), list(rows))
+        axis.set_xticks(range(space.layers), [str(i) for i in range(space.layers)])
+        axis.set(title=f"{knob} of the {title}", xlabel="layer")
+        figure.colorbar(image, ax=axis, fraction=0.04)
+    _save(figure, path)
+
+
+def _rows_of(space: SearchSpace, knob: str, values: Mapping[str, float]) -> dict[str, list[float]]:
+    """One list of values per layer for every expert and half."""
+    rows: dict[str, list[float]] = {}
+    for name, value in values.items():
+        parts = name.split(".")
+        if parts[0] != knob:
+            continue
+        owner = parts[1] if len(parts) > 1 and parts[1] in space.labels else ""
+        rest = parts[2:] if owner else parts[1:]
+        band = int(rest[0]) if rest else None
+        label = " ".join(filter(None, (owner or "all", *rest[1:])))
+        row = rows.setdefault(label, [0.0] * space.layers)
+        for layer in range(space.layers):
+            if band is None or space.band(layer) == band:
+                row[layer] = value
+    return rows
+
+
+def _figure(panels: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    """A figure with panels side by side, drawn without a screen."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(size[0] * panels, size[1]), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def _save(figure: Any, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,87 @@
+"""How a search shows itself: a live table on a terminal, plain lines in a log."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from studies.console import warn
+
+_LINES = 10  # plain lines for a whole search
+
+
+class Progress:
+    """Shows best, last, trials per hour and the time left of one search."""
+
+    def __init__(self, title: str, done: Sequence[FrozenTrial], total: int | None) -> None:
+        """Args: `done` are the trials of earlier runs, `total` the budget, if it is in trials."""
+        self._title = title
+        self._total = total
+        self._trials = list(done)
+        self._begun = time.monotonic()
+        self._new = 0
+        self._live: Any = None
+
+    def __enter__(self) -> "Progress":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(self._table(), console=Console(stderr=True), refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+            self._live.stop()
+
+    def on_trial(self, trial: FrozenTrial) -> None:
+        """Show one more finished trial."""
+        self._trials.append(trial)
+        self._new += 1
+        if self._live is not None:
+            self._live.update(self._table())
+        elif len(self._trials) % max(1, (self._total or 100) // _LINES) == 0:
+            warn(self._line())
+
+    def _best(self) -> FrozenTrial | None:
+        scored = [t for t in self._trials if t.value is not None]
+        return max(scored, key=lambda t: (t.value, -t.number), default=None)
+
+    def _rate(self) -> float:
+        """New trials per second."""
+        return self._new / max(1e-9, time.monotonic() - self._begun)
+
+    def _left(self) -> str:
+        if self._total is None or not self._new:
+            return "-"
+        left = max(0, self._total - len(self._trials)) / self._rate()
+        return f"{int(left // 60)}:{int(left % 60):02d}"
+
+    def _line(self) -> str:
+        best = self._best()
+        shown = "none" if best is None else f"{best.value:.3f} (trial {best.number})"
+        return (
+            f"{self._title}: {len(self._trials)}/{self._total or '?'} trials, best {shown}, "
+            f"{self._rate() * 3600:.0f} trials/h, {self._left()} left"
+        )
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        best, last = self._best(), self._trials[-1] if self._trials else None
+        table = Table(title=self._title, title_justify="left")
+        for column in ("trials", "best", "last", "proposed by", "trials/h", "left (m:s)"):
+            table.add_column(column, justify="right")
+        table.add_row(
+            f"{len(self._trials)}/{self._total or '?'}",
+            "-" if best is None else f"{best.value:.4f} (#{best.number})",
+            "-" if last is None or last.value is None else f"{last.value:.4f}",
+            "-" if last is None else str(last.user_attrs["source"]),
+            f"{self._rate() * 3600:.0f}",
+            self._left(),
+        )
+        return table

@@ -1,0 +1,52 @@
+"""Where a recipe came from: versions, models, data, and what of a study file must not change."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any
+
+from studies.setup import StudyFile
+
+_PACKAGES = ("mergetuna", "torch", "transformers", "optuna", "cma", "datasets", "numpy")
+_FREE = {"budget", "tracking", "out", "confirm_top", "compare", "name"}
+"""Keys that may change between two runs of one study: they alter no trial."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide results."""
+    found = {"python": python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def study_digest(study: StudyFile, identities: Mapping[str, str]) -> str:
+    """Sha256, in hex, of all that decides the trials of a study: settings and models."""
+    settings = study.config.model_dump(exclude=_FREE)
+    named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
+    settings["experts"] = [
+        [identities[source.model], label]
+        for source, label in zip(study.template.models, study.labels, strict=True)
+    ]
+    references = {"target": study.template.target, "base": study.template.base_model}
+    references["reward_head"] = study.template.reward_head
+    settings |= {key: identities[ref] for key in named if (ref := references[key])}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:
+    """How the live model ran."""
+    runtime = study.config.runtime
+    return {
+        "device": device,
+        "dtype": runtime.dtype,
+        "attention": runtime.attention or "default",
+        "image_backend": runtime.image_backend or "default",
+        "batch_size": runtime.batch_size,
+        "template": runtime.template,
+    }

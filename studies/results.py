@@ -1,0 +1,24 @@
+"""What a finished study prints: the table, what may be said, where everything lies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studies.console import say
+from studies.paths import DEPTH, HISTORY, RECIPE
+from studies.table import rich_table, verdicts
+
+
+def show_results(results: Mapping[str, Any], out: Path) -> None:
+    """Print a study's results as `studies.finish.finish` gives them."""
+    sizes = ", ".join(f"{name} {o['n']}" for name, o in results["rows"][-1]["objectives"].items())
+    say()
+    say(rich_table(results["rows"], f"{results['study']}: {sizes} test examples"))
+    for sentence in verdicts(results):
+        say(f"- {sentence}")
+    say()
+    say(f"recipe      {out / RECIPE}")
+    say(f"pictures    {out / HISTORY}")
+    say(f"            {out / DEPTH}")
+    say(f"checkpoint  mergetuna merge {out / RECIPE} --out {out / 'checkpoint'}")
+    say(f"all trials  mergetuna trials {out}    or in MLflow: mergetuna ui {out}")

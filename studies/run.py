@@ -1,0 +1,112 @@
+"""One study from its file to its results: search, confirm, compare, write down."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from search.samplers import make_proposer
+from search.warm_start import warm_points
+from studies.config import seconds
+from studies.console import warn
+from studies.evaluator import Evaluator
+from studies.finish import Search, finish
+from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
+from studies.objectives_setup import make_objectives
+from studies.progress import Progress
+from studies.provenance import study_digest
+from studies.search_loop import Limits, SearchPlan, run_search
+from studies.setup import StudyFile, identities, load_models, make_space
+from studies.tracking import Mirror, Summary, tracking_uri
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """What the tracker may look at while the search runs."""
+
+    trials: Sequence[FrozenTrial] = ()
+
+
+def run_study(study: StudyFile) -> dict[str, Any]:
+    """Run or resume a study; returns its results, which also lie in `results.json`.
+
+    Raises:
+        UserError: models, data or ledger that do not fit the file, or another running process.
+        ObjectiveError: data that cannot be scored.
+    """
+    with sole_writer(study.out):
+        objectives = make_objectives(study.config, study.folder)
+        resident = load_models(study)
+        evaluator = Evaluator(resident, objectives.main, study.out, identities(study))
+        mirror = _Mirrored(study)
+        deadline = _deadline(study)
+        own = _search(study, evaluator, SEARCH, deadline, mirror)
+        rival = _search(study, evaluator, GLOBAL, deadline, None) if study.config.compare else None
+        results, summary = finish(study, objectives, evaluator, own, rival)
+        mirror.finish(summary)
+        return results
+
+
+class _Mirrored:
+    """The tracker of one run, or nothing where tracking is off."""
+
+    def __init__(self, study: StudyFile) -> None:
+        self._seen = _Tracked()
+        self._mirror: Mirror | None = None
+        if study.config.tracking.enabled:
+            uri = tracking_uri(study.config.tracking.uri, study.out.parent)
+            tags = {"study": study.config.name, "sampler": study.config.sampler}
+            self._mirror = Mirror(uri, study.config.name, lambda: self._seen.trials, tags)
+            self._mirror.start()
+
+    def on_trial(self, trials: Sequence[FrozenTrial]) -> None:
+        self._seen.trials = trials
+        if self._mirror is not None:
+            self._mirror.notify()
+
+    def finish(self, summary: Summary) -> None:
+        if self._mirror is None:
+            return
+        status = self._mirror.finish(60.0, summary)
+        if status.errors:
+            warn(f"tracking: {status}")
+
+
+def _deadline(study: StudyFile) -> float | None:
+    timeout = study.config.budget.timeout
+    return None if timeout is None else time.monotonic() + seconds(timeout)
+
+
+def _search(
+    study: StudyFile,
+    evaluator: Evaluator,
+    name: str,
+    deadline: float | None,
+    mirror: _Mirrored | None,
+) -> Search:
+    """Run one of the study's two searches to the end of its budget."""
+    config = study.config
+    space = make_space(study, evaluator.resident.layers, by_depth=name == SEARCH)
+    dimensions = space.dimensions()
+    ledger = Ledger(study.out, name, dimensions)
+    ledger.claim(study_digest(study, evaluator.identities))
+    plan = SearchPlan(
+        space=space,
+        warm=warm_points(config.warm_start, space),
+        proposer=make_proposer(config.sampler, dimensions, config.seed),
+        sampler=config.sampler,
+    )
+    title = f"{config.name}, {name} ({len(dimensions)} dimensions, {config.sampler})"
+    with Progress(title, ledger.trials, config.budget.trials) as progress:
+
+        def on_trial(trial: FrozenTrial) -> None:
+            progress.on_trial(trial)
+            if mirror is not None:
+                mirror.on_trial(ledger.trials)
+
+        if mirror is not None:
+            mirror.on_trial(ledger.trials)
+        run_search(plan, ledger, evaluator, Limits(config.budget.trials, deadline), on_trial)
+    return Search(space, ledger)

@@ -1,0 +1,129 @@
+"""Scoring one recipe or model outside the loop, exactly as the study scores it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from merge_ops.errors import UserError
+from merge_ops.hub import model_folder, weights_sha256
+from merge_ops.loading import HEAD_FILE
+from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.recipe_yaml import read_recipe
+from merge_ops.references import locate
+from merge_ops.residency import load_resident
+from objectives.records import SPLITS, Split, combined
+from objectives.statistics import interval
+from studies.evaluator import Evaluator
+from studies.objectives_setup import make_objectives
+from studies.paths import RESULTS
+from studies.setup import StudyFile, read_study, runtime_of
+
+
+def check_split(text: str) -> Split:
+    """The split of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if text not in SPLITS:
+        raise UserError(f"--split must be one of {', '.join(SPLITS)}, but got {text!r}.")
+    return text
+
+
+def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
+    """Score a recipe file or a model on one split of a study.
+
+    Args:
+        what: path of a recipe, a model's folder, or a hub id.
+        study_path: the study file.
+        split: which examples; a look at "test" is logged in the study's folder.
+
+    Returns:
+        Figures with intervals and, where the study has reported this very recipe, the number of
+        examples that came out differently (0 in float32).
+
+    Raises:
+        UserError: the recipe, model or study cannot be read.
+    """
+    study = read_study(study_path)
+    recipe = _recipe(what, study)
+    objectives = make_objectives(study.config, study.folder)
+    resident = load_resident(recipe, runtime_of(study.config))
+    identities = {ref: weights_sha256(ref) for ref in recipe.references()}
+    evaluator = Evaluator(resident, objectives.main, study.out, identities)
+    scored = evaluator.score(recipe, split, why=f"eval {what}")
+    return {
+        "what": what,
+        "split": split,
+        "score": asdict(interval(scored.sets)),
+        "value": combined(scored.sets),
+        "objectives": {
+            s.objective: {
+                **asdict(interval([s])),
+                "n": len(s.scores),
+                "micro": s.micro(),
+                "macro": s.macro(),
+                "categories": s.by_category(),
+            }
+            for s in scored.sets
+        },
+        "reported": _reported(study, evaluator.digest(recipe), split),
+    }
+
+
+def _recipe(what: str, study: StudyFile) -> Recipe:
+    """The recipe in a file, under the study's runtime; or a model as it is, as a recipe."""
+    dtype = study.config.runtime.dtype
+    if Path(what).suffix in {".yaml", ".yml"}:
+        return replace(read_recipe(Path(what)), out_dtype=dtype)
+    try:
+        model = locate(what, Path.cwd())
+    except ValueError as error:
+        raise UserError(f"{error}") from None
+    own_head = (model_folder(model) / HEAD_FILE).exists()
+    return Recipe(
+        method="linear",
+        models=(Source(model, {"weight": (Entry(None, 1.0),)}),),
+        dtype=dtype,
+        out_dtype=dtype,
+        target=model,
+        reward_head=model if own_head else study.template.reward_head,
+        exclude=study.template.exclude,
+        template=study.template.template,
+    )
+
+
+def _reported(study: StudyFile, digest: str, split: Split) -> float | None:
+    """What the study reported for this very recipe on this split, if it did."""
+    path = study.out / RESULTS
+    if not path.is_file():
+        return None
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if results["winner"]["digest"] != digest:
+        return None
+    if split == "test":
+        return float(results["rows"][-1]["score"]["value"])
+    return float(results["winner"][split])
+
+
+def figures_of(result: Mapping[str, Any]) -> list[str]:
+    """The result in lines of text."""
+    lines = [f"{result['what']} on {result['split']}: {_share(result['score'])}"]
+    for name, own in result["objectives"].items():
+        categories = ", ".join(f"{k} {100 * v:.1f}" for k, v in own["categories"].items())
+        lines.append(
+            f"  {name} (n = {own['n']}): {_share(own)}  overall {100 * own['micro']:.1f}, "
+            f"macro {100 * own['macro']:.1f}; {categories}"
+        )
+    reported = result["reported"]
+    if reported is not None:
+        same = "the same" if reported == result["value"] else f"not the same as {reported:.6f}"
+        lines.append(f"  the study reported {same} for this recipe")
+    return lines
+
+
+def _share(value: Mapping[str, float]) -> str:
+    low, high = 100 * value["low"], 100 * value["high"]
+    return f"{100 * value['value']:.2f} [{low:.1f}, {high:.1f}]"

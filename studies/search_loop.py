@@ -1,0 +1,108 @@
+"""The loop of one search: ask, write into the model, score, tell the ledger."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial
+
+from merge_ops.errors import UserError
+from objectives.errors import ObjectiveError
+from objectives.records import combined
+from search.proposer import Proposal, Proposer
+from search.space import SearchSpace
+from studies.evaluator import Evaluator
+from studies.ledger import Ledger, Outcome
+
+_HOPELESS = 3  # so many failures and nothing else: the study itself is at fault
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a search ends; the trial being scored is finished first.
+
+    Attributes:
+        trials: finished trials, those of earlier runs included; None for any number.
+        deadline: `time.monotonic()` at which no further trial begins; None for never.
+    """
+
+    trials: int | None
+    deadline: float | None
+
+    def reached(self, finished: int) -> bool:
+        """Whether no further trial may begin."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return late or (self.trials is not None and finished >= self.trials)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """What one search needs.
+
+    Attributes:
+        space: what varies.
+        warm: the first points, in order.
+        proposer: proposes all later ones.
+        sampler: the proposer's name.
+    """
+
+    space: SearchSpace
+    warm: Sequence[dict[str, float]]
+    proposer: Proposer
+    sampler: str
+
+
+def run_search(
+    plan: SearchPlan,
+    ledger: Ledger,
+    evaluator: Evaluator,
+    limits: Limits,
+    on_trial: Callable[[FrozenTrial], None],
+) -> None:
+    """Score points until a limit is reached; goes on where an earlier run stopped.
+
+    Raises:
+        UserError: every trial fails; the reason is the first trial's.
+    """
+    while not limits.reached(len(ledger.trials)):
+        start = time.perf_counter()
+        proposal, source = _next(plan, ledger.trials)
+        suggest = time.perf_counter() - start
+        trial = ledger.tell(_score(plan.space, proposal, source, evaluator, suggest))
+        on_trial(trial)
+        first = ledger.trials[:_HOPELESS]
+        if len(first) == _HOPELESS == len(ledger.trials) and all(t.value is None for t in first):
+            raise UserError(
+                f"the first {_HOPELESS} trials failed: {first[0].user_attrs['reason']}"
+            )
+
+
+def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal, str]:
+    """The next warm start, or the proposer's next point."""
+    if len(trials) < len(plan.warm):
+        return Proposal(plan.warm[len(trials)]), "grid"
+    return plan.proposer.propose(trials), plan.sampler
+
+
+def _score(
+    space: SearchSpace, proposal: Proposal, source: str, evaluator: Evaluator, suggest: float
+) -> Outcome:
+    """Score one point; a point that cannot be scored becomes a failed trial with its reason."""
+    recipe = space.decode(proposal.values)
+    digest = evaluator.digest(recipe)
+    try:
+        scored = evaluator.score(recipe, "selection")
+    except (UserError, ObjectiveError) as error:
+        return Outcome(
+            proposal.values,
+            digest,
+            source,
+            (),
+            None,
+            str(error),
+            {"suggest": suggest},
+            proposal.tags,
+        )
+    seconds = {"suggest": suggest, **scored.seconds}
+    value = combined(scored.sets)
+    return Outcome(proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags)

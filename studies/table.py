@@ -1,0 +1,92 @@
+"""The study's table: every row with its 95 % interval, and what the found recipe gains on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from studies.comparison import BEST_GLOBAL, FOUND
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Described = Mapping[str, Any]
+"""One row as `studies.comparison.describe` gives it."""
+
+
+def header(rows: Sequence[Described]) -> list[str]:
+    """Column titles."""
+    objectives = rows[0]["objectives"]
+    titles = ["test split", "score [95 %]", "found minus this [95 %]"]
+    if len(objectives) > 1:
+        return [*titles, *objectives]
+    (only,) = objectives.values()
+    return [*titles, *only["categories"], "overall", "macro"]
+
+
+def cells(row: Described) -> list[str]:
+    """One line of the table; shares in per cent, differences in points."""
+    texts = [row["name"], _interval(row["score"])]
+    difference = row.get("found_minus_this")
+    texts.append("" if difference is None else _interval(difference, sign=True))
+    objectives = row["objectives"].values()
+    if len(row["objectives"]) > 1:
+        return texts + [_interval(o) for o in objectives]
+    (only,) = objectives
+    shares = [*only["categories"].values(), only["micro"], only["macro"]]
+    return texts + [f"{100 * share:.1f}" for share in shares]
+
+
+def rich_table(rows: Sequence[Described], title: str) -> "Table":
+    """For a terminal."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, name in enumerate(header(rows)):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*cells(row), style="bold" if row["name"] == FOUND else None)
+    return table
+
+
+def markdown_table(rows: Sequence[Described]) -> str:
+    """For a report."""
+    lines = [header(rows), ["---"] + ["---:"] * (len(header(rows)) - 1)]
+    lines += [cells(row) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def verdicts(results: Mapping[str, Any]) -> list[str]:
+    """What the intervals allow to be said, in sentences."""
+    rows = {row["name"]: row for row in results["rows"]}
+    found = rows[FOUND]
+    sentences = []
+    for name, row in rows.items():
+        if name.endswith(" alone") or ", " in name or name in {"plain average", BEST_GLOBAL}:
+            parts = [
+                f"{objective} {_interval(gap, sign=True)}{_established(gap)}"
+                for objective, gap in row.get("found_minus_this", {}).get("objectives", {}).items()
+            ]
+            if parts:
+                sentences.append(f"Found recipe minus {name}: {'; '.join(parts)} points.")
+    rival = rows[BEST_GLOBAL]["found_minus_this"]
+    if rival["low"] <= 0 <= rival["high"]:
+        sentences.append(
+            f"The search over depth is not shown to beat the {BEST_GLOBAL} of a search of equal "
+            f"budget: {_interval(rival, sign=True)} points includes zero."
+        )
+    selection = results["winner"]
+    sentences.append(
+        f"The winner scored {100 * selection['selection']:.1f} on the selection split, "
+        f"{100 * selection['confirm']:.1f} on confirm and {100 * found['score']['value']:.1f} on "
+        f"test; the test split has been read {results['test_reads']} times."
+    )
+    return sentences
+
+
+def _interval(value: Mapping[str, float], *, sign: bool = False) -> str:
+    plus = "+" if sign else ""
+    low, high = 100 * value["low"], 100 * value["high"]
+    return f"{100 * value['value']:{plus}.1f} [{low:{plus}.1f}, {high:{plus}.1f}]"
+
+
+def _established(gap: Mapping[str, float]) -> str:
+    return " (not established)" if gap["low"] <= 0 <= gap["high"] else ""
