@@ -78,10 +78,14 @@ class Recipe:
         named = [self.kept_from(), self.base_model, *(m.model for m in self.models)]
         return tuple(dict.fromkeys(ref for ref in [*named, self.reward_head] if ref))
 
+    def task_base(self, op: MergeOp) -> str | None:
+        """The model that task vectors are taken from, or None where weights are merged as such."""
+        return self.base_model if op.needs_base or op.traits.base_switch else None
+
     def experts(self, op: MergeOp) -> list[int]:
-        """Indices into `models` of what the method merges; a method with a base leaves it out."""
-        skipped = self.base_model if op.needs_base else None
-        return [i for i, source in enumerate(self.models) if source.model != skipped]
+        """Indices into `models` of what the method merges: a task vector's base is left out."""
+        base = self.task_base(op)
+        return [i for i, source in enumerate(self.models) if source.model != base]
 
     def excludes(self, name: str) -> bool:
         """Whether the tensor of this canonical name is kept from the target."""
@@ -164,4 +168,6 @@ def resolve(
             for i in recipe.experts(op)
         ]
         values[key] = [float(fallback if value is None else value) for value in own]
+    if op.traits.base_switch and recipe.task_base(op):
+        values[op.traits.base_switch] = True
     return values

@@ -121,6 +121,9 @@ def _misfits(recipe: Recipe, op: MergeOp) -> list[tuple[Location, str]]:
     problems: list[tuple[Location, str]] = []
     if op.needs_base and recipe.base_model is None:
         problems.append((("merge_method",), f"base_model: {op.name} needs a base_model"))
+    if op.traits.statistics:
+        text = f"merge_method: {op.name} takes {op.traits.statistics}, which a recipe cannot name"
+        problems.append((("merge_method",), f"{text}; call merge_ops.merge_tensor with them"))
     count = len(recipe.experts(op))
     if count < op.min_experts or (op.max_experts is not None and count > op.max_experts):
         most = "any number of" if op.max_experts is None else str(op.max_experts)

@@ -106,7 +106,7 @@ class ResidentModel:
         self, tensor: MergedTensor, recipe: Recipe, op: MergeOp, values: Mapping[str, Any]
     ) -> Tensor:
         experts = [self._sources[recipe.models[i].model][tensor.name] for i in recipe.experts(op)]
-        reference = recipe.base_model if op.needs_base else None
+        reference = recipe.task_base(op)
         base = self._sources[reference][tensor.name] if reference else experts[0]
         return merge_with(op, base, experts, values, Draw(recipe.seed, tensor.name))
 
@@ -158,4 +158,4 @@ def _write_key(recipe: Recipe, op: MergeOp, values: Mapping[str, Any]) -> tuple[
     """All that decides one merged tensor, apart from its name and the models' contents."""
     models = tuple(recipe.models[i].model for i in recipe.experts(op))
     seed = recipe.seed if op.random else None
-    return (op.name, recipe.base_model if op.needs_base else None, models, seed, repr(values))
+    return (op.name, recipe.task_base(op), models, seed, repr(values))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from merge_ops.errors import did_you_mean
+from merge_ops.option_types import accepts, describe
 from merge_ops.recipe import Entry, Setting
 from merge_ops.registry import MergeOp
 from merge_ops.yaml_file import Location
@@ -91,15 +92,8 @@ def _is_number(value: Any) -> bool:
 
 def _option_problem(value: Any, op: MergeOp, key: str) -> str | None:
     """Check a switch against the type that the method's signature gives it."""
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-    hints = get_type_hints(op.fn)
-    hint: Any = hints.get(key, hints.get(f"{key}_"))
-    try:
-        TypeAdapter(hint, config=ConfigDict(strict=True)).validate_python(value)
-    except ValidationError as error:
-        return error.errors()[0]["msg"][:1].lower() + error.errors()[0]["msg"][1:]
-    return None
+    hint = get_type_hints(op.fn)[key]
+    return None if accepts(hint, value) else f"must be {describe(hint)}"
 
 
 def dump_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:

@@ -1,9 +1,16 @@
 """Linear algebra that the spectral merge methods share, on the task vectors of one matrix."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+_NULL = 10 * torch.finfo(torch.float32).eps
+"""Singular values below this share of the largest are rounding of the float32 task vectors."""
+
+_FAINT = 1e-30
+"""Task vectors of a smaller squared norm count as zero."""
 
 
 def precise(x: Tensor) -> Tensor:
@@ -23,11 +30,11 @@ def share_of_rank(tau: Tensor, share: float) -> int:
 def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """U (m, r), S (r,) and V^T (r, n) with r = min(m, n), null directions left out.
 
-    Singular values that are zero up to rounding, and their vectors, which a decomposition
+    Singular values that are zero up to float32 rounding, and their vectors, which a decomposition
     returns as it likes, are set to zero: what is built of them is then the same everywhere.
     """
     u, s, vt = torch.linalg.svd(precise(matrix), full_matrices=False)
-    solid = s > _rounding(s, matrix)
+    solid = s > _NULL * s[:1]
     return u * solid, s * solid, vt * solid[:, None]
 
 
@@ -55,7 +62,7 @@ def normal_matrices(
     Args:
         factors: F_i, each (m, n).
         targets: T_i, each (m, n).
-        norms: ||tau_i||_F^2, scalars; an expert of norm zero does not count.
+        norms: ||tau_i||_F^2, scalars; an expert of no norm does not count.
         start: theta_0, (m, n); D - theta_0 C is then given in place of D, which is exact also
             where the difference is small.
 
@@ -65,7 +72,7 @@ def normal_matrices(
     n = factors[0].shape[1]
     c, d = factors[0].new_zeros(n, n), torch.zeros_like(factors[0])
     for factor, target, norm in zip(factors, targets, norms, strict=True):
-        gram = factor.T @ (factor * torch.where(norm > 0, 1 / norm, 0.0))
+        gram = factor.T @ (factor * torch.where(norm > _FAINT, 1 / norm, 0.0))
         c += gram
         d.addmm_(target if start is None else target - start, gram)
     return c, d
@@ -97,10 +104,6 @@ def filtered(start: Tensor, ahead: Tensor, vectors: Tensor, gain: Tensor) -> Ten
 
 
 def solid_values(values: Tensor) -> Tensor:
-    """Which eigenvalues, largest first, are not zero up to rounding."""
-    return values > _rounding(values, values)
-
-
-def _rounding(values: Tensor, matrix: Tensor) -> Tensor:
-    """Values at or below it are noise: the usual bound of a matrix's numerical rank."""
-    return torch.finfo(values.dtype).eps * max(matrix.shape) * values[:1]
+    """Which eigenvalues of C, largest first, are not zero up to rounding: they are squares."""
+    noise = max(_NULL**2, torch.finfo(values.dtype).eps * math.sqrt(values.numel()))
+    return values > noise * values[:1]

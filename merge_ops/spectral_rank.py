@@ -12,7 +12,7 @@ Shape = tuple[int, int]
 
 
 def effective_rank(values: Tensor, rule: str, shape: Shape) -> Tensor:
-    """How many of the leading eigenvalues count, a scalar of their dtype, at least 1.
+    """How many of the leading eigenvalues count, a scalar tensor, from 1 to all of them.
 
     Args:
         values: L > 0, largest first, (n,).
@@ -23,11 +23,13 @@ def effective_rank(values: Tensor, rule: str, shape: Shape) -> Tensor:
         UserError: an unknown rule, or a share outside (0, 1].
     """
     if rule.startswith("cumvar_"):
-        return _cumulative(values, rule)
-    if rule not in RULES:
+        rank = _cumulative(values, rule)
+    elif rule in RULES:
+        rank = RULES[rule](values, shape)
+    else:
         hint = did_you_mean(rule, RULES)
         raise UserError(f"rule must be one of {', '.join(RULES)} or cumvar_x, got {rule!r}{hint}")
-    return RULES[rule](values, shape).clamp_min(1)
+    return rank.clamp(1, values.numel())
 
 
 def _participation_sqrt(values: Tensor, _: Shape) -> Tensor:
