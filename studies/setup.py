@@ -109,6 +109,9 @@ def _misfits(config: StudyConfig, op: MergeOp) -> Problems:
     problems: Problems = []
     if op.needs_base and config.base is None:
         problems.append((("method",), f"base: {op.name} needs a base model"))
+    if op.traits.statistics:
+        text = f"method: {op.name} takes {op.traits.statistics}, which a study does not collect"
+        problems.append((("method",), text))
     for knob in config.search.knobs:
         if knob not in op.knobs:
             text = f"search.knobs.{knob}: {op.name} searches {sorted(op.knobs)}, not {knob!r}"

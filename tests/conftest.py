@@ -1,0 +1,65 @@
+"""Fixtures shared by the tests: tiny models made from configs, and a small staged demo."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.tiny import tiny_llama
+
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("ci", max_examples=300, deadline=None, derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def llamas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders of a base and two experts, random and unrelated."""
+    root = tmp_path_factory.mktemp("llamas")
+    folders = {}
+    for seed, name in enumerate(("base", "a", "b")):
+        tiny_llama(seed).save_pretrained(root / name)
+        folders[name] = str(root / name)
+    return folders
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's models, data and study files; tests write their own studies beside them."""
+    from studies.demo.stage import stage_demo
+
+    out = tmp_path_factory.mktemp("demo")
+    stage_demo(out, trials=6, seed=0)
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_study(demo_folder: Path) -> Callable[..., Path]:
+    """Write a study file of few examples: `small_study("reasoning", out="x", trials=3)`."""
+
+    def write(kind: str, *, out: str, **changes: object) -> Path:
+        from ruamel.yaml import YAML
+
+        yaml = YAML()
+        content = yaml.load((demo_folder / f"{kind}.yaml").read_text())
+        content["out"] = out
+        content["name"] = out
+        content["warm_start"] = ["linear_grid"]
+        content["tracking"] = {"enabled": False}
+        content["confirm_top"] = 2
+        for objective in content["objectives"]:
+            objective["limit"] = 40
+        content["budget"] = {"trials": changes.pop("trials", 3)}
+        content.update(changes)
+        path = demo_folder / f"{out}.yaml"
+        with path.open("w") as stream:
+            yaml.dump(content, stream)
+        return path
+
+    return write

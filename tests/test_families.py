@@ -1,0 +1,135 @@
+"""Text models inside vision-language models: which tensors pair, and that grafts are exact."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlamaForSequenceClassification,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    MllamaConfig,
+    MllamaForConditionalGeneration,
+)
+from transformers.models.mllama.configuration_mllama import MllamaTextConfig, MllamaVisionConfig
+
+from merge_ops.decoder import find_decoder, pair_layers
+from merge_ops.errors import UserError
+from merge_ops.tensors import share
+from tests.tiny import tiny_llama
+
+
+def text_config() -> LlamaConfig:
+    config: LlamaConfig = tiny_llama(0).config
+    return config
+
+
+def tiny_llava() -> LlavaForConditionalGeneration:
+    vision = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=8,
+        patch_size=4,
+    )
+    torch.manual_seed(9)
+    return LlavaForConditionalGeneration(
+        LlavaConfig(vision_config=vision, text_config=text_config(), image_token_id=31)
+    )
+
+
+def tiny_mllama() -> MllamaForConditionalGeneration:
+    text = MllamaTextConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=5,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        cross_attention_layers=[1, 3],
+        pad_token_id=0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+    )
+    vision = MllamaVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_global_layers=1,
+        attention_heads=2,
+        image_size=8,
+        patch_size=4,
+        intermediate_layers_indices=[0],
+        vision_output_dim=32,
+        supported_aspect_ratios=[[1, 1]],
+    )
+    return MllamaForConditionalGeneration(MllamaConfig(vision_config=vision, text_config=text))
+
+
+@torch.no_grad()
+def graft(donor: nn.Module, target: nn.Module) -> None:
+    """Put all shared tensors of the donor into the target."""
+    shared = share([target, donor])
+    into = dict(target.named_parameters(remove_duplicate=False))
+    from_ = dict(donor.named_parameters(remove_duplicate=False))
+    for tensor in shared.tensors:
+        into[shared.names[0][tensor.name]].copy_(from_[shared.names[1][tensor.name]])
+
+
+def test_a_grafted_vlm_gives_the_donors_logits_on_text() -> None:
+    donor, target = tiny_llama(1), tiny_llava()
+    graft(donor, target)
+    tokens = torch.arange(1, 12)[None]
+    with torch.no_grad():
+        difference = donor(tokens).logits - target(input_ids=tokens).logits
+    assert difference.abs().max() <= 1e-6
+
+
+def test_canonical_names_are_the_text_models_own() -> None:
+    donor = tiny_llama(1)
+    shared = share([tiny_llava(), donor])
+    assert {t.name for t in shared.tensors} == {n for n, _ in donor.named_parameters()}
+    assert all("vision" not in t.name for t in shared.tensors)
+    parts = {t.name: t.part for t in shared.tensors}
+    assert parts["model.embed_tokens.weight"] == parts["lm_head.weight"] == "embeddings"
+    assert parts["model.norm.weight"] == "decoder"
+
+
+def test_cross_attention_layers_are_passed_over() -> None:
+    text, vlm = find_decoder(tiny_llama(1)), find_decoder(tiny_mllama())
+    assert pair_layers(text, vlm) == (0, 2, 4)
+    shared = share([tiny_mllama(), tiny_llama(1)])
+    assert shared.layers == 3
+    names = dict(zip(("target", "text"), shared.names, strict=True))
+    name = "model.layers.1.mlp.up_proj.weight"
+    assert names["target"][name].endswith("layers.2.mlp.up_proj.weight")
+    assert "model.embed_tokens.weight" in shared.misfits  # Mllama's has eight rows more
+
+
+def test_a_reward_model_shares_the_decoder_but_no_head() -> None:
+    config = text_config()
+    config.num_labels = 1
+    kind: type[Any] = LlamaForSequenceClassification
+    reward = kind(config)
+    shared = share([tiny_llava(), tiny_llama(1), reward])
+    names = {t.name for t in shared.tensors}
+    assert "lm_head.weight" not in names
+    assert "score.weight" not in names
+    assert "model.layers.2.mlp.down_proj.weight" in names
+
+
+def test_models_of_one_class_share_tower_and_projector_too() -> None:
+    shared = share([tiny_llava(), tiny_llava()])
+    parts = {t.part for t in shared.tensors}
+    assert parts == {"tower", "projector", "embeddings", "decoder"}
+    parameters = dict(tiny_llava().named_parameters())
+    assert len(shared.tensors) == len(parameters)
+    assert any(t.name == "model.layers.0.mlp.up_proj.weight" for t in shared.tensors)
+
+
+def test_layers_of_other_shapes_are_refused_with_both_shapes() -> None:
+    with pytest.raises(UserError, match=r"mlp\.\w+\.weight is \(24, 16\) against \(24, 32\)"):
+        share([tiny_llava(), tiny_llama(1, width=32)])
