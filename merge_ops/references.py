@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from merge_ops.errors import did_you_mean
+
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 
 
@@ -25,7 +27,10 @@ def locate(text: str, folder: Path) -> str:
             f"a LoRA adapter must be merged into its model first (peft: merge_and_unload), "
             f"but got {text!r}"
         )
-    if not _HUB_ID.fullmatch(text) or text.startswith("."):
+    if local.parent != folder and local.parent.is_dir():  # a path with a slip in its last part
+        hint = did_you_mean(local.name, (p.name for p in local.parent.iterdir()))
+        raise ValueError(f"there is no folder {text!r}{hint}")
+    if not _HUB_ID.fullmatch(text):
         raise ValueError(
             f"{text!r} is neither a folder (relative to this file) nor a hub id like "
             "owner/name@revision"

@@ -106,13 +106,14 @@ def validate(file: YamlFile, schema: type[Schema]) -> Schema:
     try:
         return schema.model_validate(file.data)
     except ValidationError as error:
-        problems = [_problem(detail, schema) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+    problems = [_problem(detail, schema, file.data) for detail in details]
     raise file.error(problems)
 
 
-def _problem(detail: Any, schema: type["BaseModel"]) -> tuple[Location, str]:
+def _problem(detail: Any, schema: type["BaseModel"], data: Any) -> tuple[Location, str]:
     """Put one of pydantic's errors into words."""
-    location = tuple(part for part in detail["loc"] if not _is_tag(part))
+    location = _without_tags(detail["loc"], data)
     dotted = ".".join(map(str, location))
     if detail["type"] == "extra_forbidden":
         hint = did_you_mean(str(location[-1]), _known_keys(schema, location[:-1]))
@@ -125,9 +126,21 @@ def _problem(detail: Any, schema: type["BaseModel"]) -> tuple[Location, str]:
     return location, f"{dotted}: {message}, but got {detail['input']!r}"
 
 
-def _is_tag(part: str | int) -> bool:
-    """Pydantic adds the name of a union's branch to the location; the file has no such key."""
-    return isinstance(part, str) and any(mark in part for mark in "[]()<>")
+def _without_tags(location: Location, data: Any) -> Location:
+    """Drop the names of a union's branches, which pydantic adds and the file does not have."""
+    found: list[str | int] = []
+    for i, step in enumerate(location):
+        last = i == len(location) - 1
+        if isinstance(data, dict):
+            if step not in data and not last:
+                continue
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int):
+            data = data[step] if step < len(data) else None
+        elif isinstance(step, str):
+            continue  # below a scalar there is nothing in the file
+        found.append(step)
+    return tuple(found)
 
 
 def _known_keys(schema: type["BaseModel"], location: Sequence[str | int]) -> list[str]:

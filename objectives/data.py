@@ -141,8 +141,11 @@ def _image(value: Any, folder: Path) -> "Image | None":
 
     if value is None:
         return None
-    picture: Image.Image = Image.open(folder / value) if isinstance(value, str) else value
-    return picture.convert("RGB")
+    if isinstance(value, str):
+        with Image.open(folder / value) as picture:
+            return picture.convert("RGB")
+    decoded: Image.Image = value
+    return decoded.convert("RGB")
 
 
 def _check(source: str, examples: Sequence[Example]) -> None:

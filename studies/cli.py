@@ -41,3 +41,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped. Nothing scored is lost: the same command goes on from here.\n")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -21,12 +20,8 @@ from studies.search_loop import Limits, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models, make_space
 from studies.tracking import Mirror, Summary, tracking_uri
 
-
-@dataclass(slots=True)
-class _Tracked:
-    """What the tracker may look at while the search runs."""
-
-    trials: Sequence[FrozenTrial] = ()
+_PATIENCE, _HASTE = 60.0, 10.0
+"""Seconds that the tracker may take to catch up at the end of a finished or a stopped study."""
 
 
 def run_study(study: StudyFile) -> dict[str, Any]:
@@ -40,38 +35,49 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         objectives = make_objectives(study.config, study.folder)
         resident = load_models(study)
         evaluator = Evaluator(resident, objectives.main, study.out, identities(study))
-        mirror = _Mirrored(study)
-        deadline = _deadline(study)
-        own = _search(study, evaluator, SEARCH, deadline, mirror)
-        rival = _search(study, evaluator, GLOBAL, deadline, None) if study.config.compare else None
-        results, summary = finish(study, objectives, evaluator, own, rival)
-        mirror.finish(summary)
+        with _Mirrored(study) as mirror:
+            deadline = _deadline(study)
+            own = _search(study, evaluator, SEARCH, deadline, mirror)
+            compare = study.config.compare
+            rival = _search(study, evaluator, GLOBAL, deadline, None) if compare else None
+            results, mirror.summary = finish(study, objectives, evaluator, own, rival)
         return results
 
 
 class _Mirrored:
-    """The tracker of one run, or nothing where tracking is off."""
+    """The tracker of one run, or nothing where tracking is off.
+
+    Attributes:
+        summary: set when the study is finished; mirrored at the end.
+    """
 
     def __init__(self, study: StudyFile) -> None:
-        self._seen = _Tracked()
+        self.summary: Summary | None = None
+        self._trials: Sequence[FrozenTrial] = ()
         self._mirror: Mirror | None = None
         if study.config.tracking.enabled:
             uri = tracking_uri(study.config.tracking.uri, study.out.parent)
             tags = {"study": study.config.name, "sampler": study.config.sampler}
-            self._mirror = Mirror(uri, study.config.name, lambda: self._seen.trials, tags)
-            self._mirror.start()
+            self._mirror = Mirror(uri, study.config.name, lambda: self._trials, tags)
 
-    def on_trial(self, trials: Sequence[FrozenTrial]) -> None:
-        self._seen.trials = trials
+    def __enter__(self) -> "_Mirrored":
         if self._mirror is not None:
-            self._mirror.notify()
+            self._mirror.start()
+        return self
 
-    def finish(self, summary: Summary) -> None:
+    def __exit__(self, *_: object) -> None:
+        """Give the tracker a while to catch up, even where the study was stopped."""
         if self._mirror is None:
             return
-        status = self._mirror.finish(60.0, summary)
-        if status.errors:
+        status = self._mirror.finish(_PATIENCE if self.summary else _HASTE, self.summary)
+        if not status.complete:
             warn(f"tracking: {status}")
+
+    def on_trial(self, trials: Sequence[FrozenTrial]) -> None:
+        """Let the tracker know of new trials."""
+        self._trials = trials
+        if self._mirror is not None:
+            self._mirror.notify()
 
 
 def _deadline(study: StudyFile) -> float | None:

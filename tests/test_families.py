@@ -38,7 +38,7 @@ def tiny_llava() -> LlavaForConditionalGeneration:
     )
     torch.manual_seed(9)
     return LlavaForConditionalGeneration(
-        LlavaConfig(vision_config=vision, text_config=text_config(), image_token_id=31)
+        LlavaConfig(vision_config=vision, text_config=text_config(), image_token_index=31)
     )
 
 

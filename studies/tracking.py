@@ -1,0 +1,171 @@
+"""The tracker: a thread that mirrors the ledger to MLflow and never holds the study up."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from studies.tracking_store import STORE, ledger_tag, open_client, without_password
+from studies.tracking_sync import Experiment, Summary
+
+__all__ = ["Mirror", "Status", "Summary", "tracking_uri"]
+
+_LONGEST_PAUSE_S = 60.0
+_GIVE_UP = 2  # failures in a row after which a study that is over no longer waits
+
+
+def tracking_uri(config_uri: str | None, runs_folder: Path) -> str:
+    """Where a study's trials are mirrored.
+
+    Args:
+        config_uri: `tracking.uri` of the study file, which wins over the environment's
+            MLFLOW_TRACKING_URI, which wins over the local store.
+        runs_folder: the folder that holds the studies' folders; studies in it share one store, so
+            that they can be compared.
+    """
+    local = f"sqlite:///{runs_folder.resolve() / STORE}"
+    return config_uri or os.environ.get("MLFLOW_TRACKING_URI") or local
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far the tracker came; as text, one line for the person at the keyboard.
+
+    Attributes:
+        uri: where it writes, without a password.
+        mirrored: trials that are in the store.
+        finished: trials that are in the ledger.
+        complete: all of them are in the store, and so is the summary if there is one.
+        errors: failed attempts, those that were made good included.
+        last_error: the last one's message, in one line; may be empty.
+    """
+
+    uri: str
+    mirrored: int
+    finished: int
+    complete: bool
+    errors: int
+    last_error: str
+
+    def __str__(self) -> str:
+        text = f"{self.mirrored} of {self.finished} trials are mirrored to {self.uri}"
+        if self.complete:
+            return text
+        reason = self.last_error or "the store was too slow"
+        return f"{text} ({reason}); running the study again fills in the rest."
+
+
+class Mirror:
+    """Copies finished trials to MLflow, in a daemon thread.
+
+    The store may be slow, hang, refuse or vanish: the study neither waits nor fails. What was
+    missed is filled in as soon as the store answers, or when the study is run again.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        trials: Callable[[], Sequence[FrozenTrial]],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Prepare; nothing is opened before `start`.
+
+        Args:
+            uri: an MLflow tracking address.
+            experiment: the study's name.
+            trials: returns the ledger's trials so far; called from the thread.
+            tags: for every run.
+        """
+        self._uri, self._name, self._trials, self._tags = uri, experiment, trials, dict(tags)
+        self._wake, self._closing, self._stopped = (threading.Event() for _ in range(3))
+        self._experiment: Experiment | None = None
+        self._summary: Summary | None = None
+        self._summarised = False
+        self._mirrored = self._errors = 0
+        self._last_error = ""
+        self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
+
+    def start(self) -> None:
+        """Begin; trials that the ledger holds already are mirrored too."""
+        self._thread.start()
+        self._wake.set()
+
+    def notify(self) -> None:
+        """Tell that the ledger has grown; returns at once."""
+        self._wake.set()
+
+    def finish(self, timeout_s: float, summary: Summary | None = None) -> Status:
+        """Let the tracker catch up, write the summary and end.
+
+        Args:
+            timeout_s: it is left behind after so many seconds.
+            summary: what the study came to, or None if it was cut short.
+        """
+        self._summary = summary
+        self._closing.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        self._stopped.set()
+        return self.status()
+
+    def status(self) -> Status:
+        """How far the tracker is."""
+        finished = sum(trial.state.is_finished() for trial in self._trials())
+        complete = self._mirrored >= finished and (self._summary is None or self._summarised)
+        address = without_password(self._uri)
+        return Status(address, self._mirrored, finished, complete, self._errors, self._last_error)
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stopped.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            closing = self._closing.is_set()
+            try:
+                self._sync(closing=closing)
+            except Exception as error:  # whatever it is, it must not reach the study
+                self._fail(error)
+                failures += 1
+                if closing and failures >= _GIVE_UP:
+                    return
+                pause = min(2.0**failures, _LONGEST_PAUSE_S)
+                (self._stopped if closing else self._closing).wait(1.0 if closing else pause)
+                self._wake.set()
+            else:
+                failures = 0
+                if closing:
+                    return
+
+    def _sync(self, *, closing: bool) -> None:
+        """Bring the store up to date; opens it first if need be."""
+        trials = self._trials()
+        ledger = ledger_tag(trials)
+        if ledger is None:
+            open_client(self._uri)  # the import and a new store's tables take seconds
+            return
+        if self._experiment is None:
+            self._experiment = Experiment(self._uri, self._name, ledger, self._tags)
+        experiment = self._experiment
+        for trial in trials:
+            if self._stopped.is_set():
+                return
+            experiment.write(trial)
+            self._mirrored = experiment.count
+        if closing and self._summary is not None:
+            experiment.write_summary(self._summary)
+            self._summarised = True
+
+    def _fail(self, error: Exception) -> None:
+        self._experiment = None  # what the store holds now is unknown: look again
+        self._errors += 1
+        cause: BaseException = error  # the first link of the chain: it says most in least words
+        while (inner := cause.__cause__ or cause.__context__) is not None:
+            cause = inner
+        first = str(cause).strip().partition("\n")[0]
+        text = f"{type(cause).__name__}: {first}"
+        self._last_error = without_password(text)[:300]

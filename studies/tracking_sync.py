@@ -1,0 +1,172 @@
+"""What the tracker writes to MLflow: one flat run per finished trial, and one summary."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.tracking_store import (
+    KIND,
+    LEDGER,
+    SUMMARY,
+    TRIAL,
+    ended,
+    open_client,
+    open_experiment,
+)
+
+_NUMBER, _DONE = "trial", "done"
+"""Names of tags."""
+_PARAMS, _METRICS = 100, 800  # a server takes no more of them in one call
+_LONGEST_TAG = 5000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a study came to.
+
+    Attributes:
+        recipe_text: of the found recipe, as YAML.
+        table_text: of the comparison, as Markdown.
+        metrics: headline figures.
+        pictures: image files; one that does not exist is left out.
+    """
+
+    recipe_text: str
+    table_text: str
+    metrics: Mapping[str, float]
+    pictures: Sequence[Path] = ()
+
+
+class Experiment:
+    """One ledger's runs in the experiment of its study. For use by one thread.
+
+    A run carries the tag `done` once it is whole. A run without it was cut short and is completed
+    by the next to come; trials whose runs are done are left alone. After an error the object must
+    be dropped for a new one, which looks again at what the store really holds.
+    """
+
+    def __init__(self, uri: str, name: str, ledger: str, tags: Mapping[str, str]) -> None:
+        """Open or begin the experiment `name` in the store at `uri`."""
+        self._client = open_client(uri)
+        self._id = open_experiment(self._client, uri, name)
+        self._tags = {**tags, LEDGER: ledger}
+        self._done: set[int] = set()
+        self._half: dict[int, str] = {}
+        self._find()
+
+    @property
+    def count(self) -> int:
+        """How many trials the store holds."""
+        return len(self._done)
+
+    def write(self, trial: FrozenTrial) -> None:
+        """Write a trial, unless it is still running or its run is done."""
+        if not trial.state.is_finished() or trial.number in self._done:
+            return
+        seconds = trial.user_attrs.get("seconds", {})
+        end = ended(trial)
+        stamp = _milliseconds(end)
+        run = self._half.pop(trial.number, None) or self._create(
+            f"trial-{trial.number:04d}",
+            _milliseconds(end - timedelta(seconds=sum(seconds.values()))),
+            {KIND: TRIAL, _NUMBER: str(trial.number), **_facts(trial)},
+        )
+        metrics = {"score": trial.value} if trial.value is not None else {}
+        metrics |= trial.user_attrs.get("figures", {})
+        metrics |= {f"seconds.{phase}": value for phase, value in seconds.items()}
+        self._log(run, trial.params, metrics, stamp)
+        complete = trial.state is TrialState.COMPLETE
+        self._close(run, "FINISHED" if complete else "FAILED", stamp)
+        self._done.add(trial.number)
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write the run `summary`, or bring it up to date."""
+        now = int(time.time() * 1000)
+        known = self._search(SUMMARY)
+        tags = {KIND: SUMMARY}
+        run = known[0].info.run_id if known else self._create(SUMMARY, now, tags)
+        self._log(run, {}, summary.metrics, now)
+        self._client.log_text(run, summary.recipe_text, "recipe.yaml")
+        self._client.log_text(run, summary.table_text, "results.md")
+        for picture in summary.pictures:
+            if picture.is_file():
+                self._client.log_artifact(run, str(picture), "figures")
+        self._close(run, "FINISHED", now)
+
+    def _find(self) -> None:
+        """Read which trials' runs are done and which were cut short; drop doubles."""
+        runs = self._search(TRIAL)
+        self._done = {int(r.data.tags[_NUMBER]) for r in runs if _DONE in r.data.tags}
+        for run in runs:
+            number = int(run.data.tags[_NUMBER])
+            if _DONE in run.data.tags:
+                continue
+            if number in self._done or number in self._half:
+                self._client.delete_run(run.info.run_id)
+            else:
+                self._half[number] = run.info.run_id
+
+    def _search(self, kind: str) -> list[Any]:
+        """All of this ledger's runs of one kind."""
+        text = f"tags.{LEDGER} = '{self._tags[LEDGER]}' and tags.{KIND} = '{kind}'"
+        found, token = [], None
+        while True:
+            page = self._client.search_runs([self._id], text, max_results=1000, page_token=token)
+            found += list(page)
+            token = page.token
+            if not token:
+                return found
+
+    def _create(self, name: str, start: int, tags: Mapping[str, str]) -> str:
+        tags = {**self._tags, **tags}
+        run = self._client.create_run(self._id, start_time=start, run_name=name, tags=tags)
+        return str(run.info.run_id)
+
+    def _log(
+        self, run: str, params: Mapping[str, Any], metrics: Mapping[str, float], stamp: int
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        own = [Param(key, str(value)) for key, value in _named(params).items()]
+        figures = [Metric(key, value, stamp, 0) for key, value in _named(metrics).items()]
+        parts = zip_longest(_chunks(own, _PARAMS), _chunks(figures, _METRICS), fillvalue=())
+        for some, others in parts:
+            self._client.log_batch(run, params=some, metrics=others)
+
+    def _close(self, run: str, status: str, end: int) -> None:
+        self._client.set_terminated(run, status, end_time=end)
+        self._client.set_tag(run, _DONE, "1")  # the last call: only a whole run carries it
+
+
+def _facts(trial: FrozenTrial) -> dict[str, str]:
+    """A trial's tags, by name."""
+    known = [key for key in ("source", "digest", "reason") if key in trial.user_attrs]
+    facts = {str(key): str(trial.user_attrs[key])[:_LONGEST_TAG] for key in known}
+    return {"state": trial.state.name} | facts
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values under names that MLflow accepts: no odd characters, no empty path parts."""
+    named: dict[str, Any] = {}
+    for name, value in values.items():
+        parts = re.sub(r"[^\w/.\- :]", "_", name).split("/")
+        key = "/".join(part for part in parts if part not in {"", ".", ".."})[:240] or "_"
+        while key in named:
+            key += "_"
+        named[key] = value
+    return named
+
+
+def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,74 @@
+"""The ledger: whole trials, torn files, one writer, one study."""
+
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from merge_ops.errors import UserError
+from objectives.records import ExampleScore, ScoreSet
+from search.space import Dimension
+from studies.ledger import JOURNAL, Ledger, Outcome, read_trials, sole_writer
+
+DIMENSIONS = [Dimension("w", 0.0, 1.0, 0.5)]
+SETS = (ScoreSet("o", "micro", 1.0, (ExampleScore("x", 1.0, "c"), ExampleScore("y", 0.0, "c"))),)
+
+
+def outcome(w: float, value: float | None = 0.5) -> Outcome:
+    sets = SETS if value is not None else ()
+    reason = "" if value is not None else "boom"
+    return Outcome({"w": w}, f"d{w}", "grid", sets, value, reason, {"score": 0.25}, {"k": 3})
+
+
+def test_trials_come_back_as_they_were_told(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "search", DIMENSIONS)
+    ledger.tell(outcome(0.1))
+    ledger.tell(outcome(0.2, None))
+    good, bad = read_trials(tmp_path)
+    assert (good.number, good.value, good.params) == (0, 0.5, {"w": 0.1})
+    assert good.user_attrs["figures"] == {"o": 0.5, "o/c": 0.5}
+    assert good.user_attrs["scores"] == '{"o":[1.0,0.0]}'
+    assert good.user_attrs["k"] == 3
+    assert bad.state == TrialState.FAIL
+    assert bad.user_attrs["reason"] == "boom"
+
+
+def test_two_searches_share_a_journal_and_do_not_mix(tmp_path: Path) -> None:
+    Ledger(tmp_path, "search", DIMENSIONS).tell(outcome(0.1))
+    Ledger(tmp_path, "global", DIMENSIONS).tell(outcome(0.9))
+    assert [t.params["w"] for t in read_trials(tmp_path, "search")] == [0.1]
+    assert [t.params["w"] for t in read_trials(tmp_path, "global")] == [0.9]
+
+
+@pytest.mark.parametrize("torn", [b'{"op_code": 4, "wor', b'{"op', b"\x00" * 9])
+def test_a_torn_last_line_is_cut(tmp_path: Path, torn: bytes) -> None:
+    ledger = Ledger(tmp_path, "search", DIMENSIONS)
+    ledger.tell(outcome(0.1))
+    with (tmp_path / JOURNAL).open("ab") as stream:
+        stream.write(torn)
+    again = Ledger(tmp_path, "search", DIMENSIONS)
+    again.tell(outcome(0.2))
+    assert [t.params["w"] for t in read_trials(tmp_path)] == [0.1, 0.2]
+
+
+def test_another_study_may_not_fill_the_same_ledger(tmp_path: Path) -> None:
+    Ledger(tmp_path, "search", DIMENSIONS).claim("one")
+    Ledger(tmp_path, "search", DIMENSIONS).claim("one")
+    with pytest.raises(UserError, match="scored with another study file or other models"):
+        Ledger(tmp_path, "search", DIMENSIONS).claim("two")
+
+
+def test_a_second_coordinator_is_refused(tmp_path: Path) -> None:
+    with (
+        sole_writer(tmp_path),
+        pytest.raises(UserError, match="another process is running this study"),
+        sole_writer(tmp_path),
+    ):
+        pass
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_a_folder_without_a_ledger_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds ledger\.journal, but this one does not"):
+        read_trials(tmp_path)

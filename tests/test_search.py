@@ -1,0 +1,199 @@
+"""Spaces, grids, proposers and the final choice."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from merge_ops.errors import UserError
+from merge_ops.recipe import Recipe, Source, resolve
+from merge_ops.registry import get_op
+from objectives.records import ExampleScore, ScoreSet
+from search.proposer import Proposer
+from search.samplers import SAMPLERS, make_proposer
+from search.selection import confirm, finalists
+from search.space import Dimension, KnobRange, SearchSpace
+from search.warm_start import warm_points
+
+DIMENSIONS = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(5)]
+
+
+def space(bands: int = 3, *, halves: bool = False, method: str = "ties") -> SearchSpace:
+    template = Recipe(method, (Source("v"), Source("m")), "base", target="v")
+    ranges = {"weight": KnobRange(0.0, 1.5), "density": KnobRange(0.2, 1.0)}
+    if method == "task_arithmetic":
+        ranges = {"weight": KnobRange(0.0, 1.5), "lambda": KnobRange(0.5, 1.0)}
+    return SearchSpace(template, ("vlm", "math"), ranges, 6, bands, halves)
+
+
+def weight_of(recipe: Recipe, name: str, layer: int | None) -> object:
+    return resolve(recipe, get_op(recipe.method), name, layer, 6)["weight"]
+
+
+def test_a_point_decodes_to_one_value_per_band_and_the_last_for_the_final_norm() -> None:
+    one = space(3)
+    values = {d.name: i / 100 for i, d in enumerate(one.dimensions())}
+    recipe = one.decode(values)
+    for layer in range(6):
+        band = layer // 2
+        expected = [values[f"weight.{label}.{band}"] for label in ("vlm", "math")]
+        for part in ("self_attn.q_proj", "mlp.up_proj", "input_layernorm"):
+            assert weight_of(recipe, f"model.layers.{layer}.{part}.weight", layer) == expected
+    last = [values[f"weight.{label}.2"] for label in ("vlm", "math")]
+    assert weight_of(recipe, "model.norm.weight", None) == last
+
+
+def test_halves_give_attention_and_mlp_their_own_values() -> None:
+    one = space(2, halves=True)
+    values = {d.name: i / 100 for i, d in enumerate(one.dimensions())}
+    recipe = one.decode(values)
+    names = {
+        "attention": ("self_attn.o_proj.weight", "input_layernorm.weight"),
+        "mlp": ("mlp.down_proj.weight", "post_attention_layernorm.weight"),
+    }
+    for half, parts in names.items():
+        for part in parts:
+            found = weight_of(recipe, f"model.layers.4.{part}", 4)
+            assert found == [values[f"weight.{label}.1.{half}"] for label in ("vlm", "math")]
+
+
+def test_a_knob_for_all_experts_has_no_owner() -> None:
+    names = [d.name for d in space(1, method="task_arithmetic").dimensions()]
+    assert names == ["weight.vlm", "weight.math", "lambda"]
+
+
+@pytest.mark.parametrize(("bands", "count"), [(1, 4), (6, 24)])
+def test_the_number_of_dimensions(bands: int, count: int) -> None:
+    assert len(space(bands).dimensions()) == count
+
+
+def test_spaces_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UserError, match="bands must lie between 1 and the number of text layers"):
+        space(7)
+    template = Recipe("ties", (Source("v"),), "base")
+    with pytest.raises(UserError, match="no knob 'wieght' to search, did you mean 'weight'"):
+        SearchSpace(template, ("v",), {"wieght": KnobRange(0, 1)}, 6)
+
+
+def test_the_published_grids() -> None:
+    one = space(1)
+    points = warm_points(["linear_grid", "task_vector_grid", "density_grid"], one)
+    pairs = [(p["weight.vlm"], p["weight.math"]) for p in points]
+    assert pairs[:2] == [(1.0, 0.0), (0.9, 0.1)]
+    assert (0.7, 0.7) in pairs
+    assert len(points) == 11 + 11 - 1 + 12  # (0.5, 0.5) stands in both grids of weights
+    densities = {p["density.vlm"] for p in points}
+    assert densities == {0.2, 0.4, 0.6, 0.8, 1.0}
+    assert all(p == q for p, q in zip(points, warm_points(["linear_grid"], one), strict=False))
+
+
+def trial(
+    number: int, params: dict[str, float], value: float | None, tags: dict[str, object]
+) -> FrozenTrial:
+    made = create_trial(
+        state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+        value=value,
+        params=params,
+        distributions={d.name: FloatDistribution(d.low, d.high) for d in DIMENSIONS},
+        user_attrs=dict(tags),
+    )
+    made.number = number
+    return made
+
+
+def run(
+    make: Callable[[], Proposer],
+    count: int,
+    score: Callable[[dict[str, float]], float | None],
+    restart_every: int = 10**9,
+) -> list[FrozenTrial]:
+    """A search that forgets its proposer every so many trials."""
+    trials: list[FrozenTrial] = []
+    proposer = make()
+    for number in range(count):
+        if number % restart_every == 0:
+            proposer = make()
+        proposal = proposer.propose(trials)
+        trials.append(trial(number, proposal.values, score(proposal.values), dict(proposal.tags)))
+    return trials
+
+
+def sphere(values: dict[str, float]) -> float:
+    return -sum((v - 0.3) ** 2 for v in values.values())
+
+
+def points(trials: Sequence[FrozenTrial]) -> list[dict[str, float]]:
+    return [t.params for t in trials]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_trials_are_the_only_state(name: str) -> None:
+    whole = run(lambda: make_proposer(name, DIMENSIONS, 3), 40, sphere)
+    broken = run(lambda: make_proposer(name, DIMENSIONS, 3), 40, sphere, restart_every=7)
+    assert points(whole) == points(broken)
+    other = run(lambda: make_proposer(name, DIMENSIONS, 4), 12, sphere)
+    assert points(other) != points(whole)[:12]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_points_lie_in_the_space_and_differ(name: str) -> None:
+    found = points(run(lambda: make_proposer(name, DIMENSIONS, 0), 30, sphere))
+    assert all(d.low <= p[d.name] <= d.high for p in found for d in DIMENSIONS)
+    assert len({tuple(p.values()) for p in found}) == 30
+
+
+@pytest.mark.parametrize("name", ["tpe", "cma"])
+def test_a_sampler_beats_random_points_on_a_sphere(name: str) -> None:
+    def best(sampler: str, seed: int) -> float:
+        trials = run(lambda: make_proposer(sampler, DIMENSIONS, seed), 80, sphere)
+        return max(t.value for t in trials if t.value is not None)
+
+    own, chance = (np.mean([best(n, seed) for seed in range(3)]) for n in (name, "random"))
+    assert own > chance / 2  # both are negative: at most half of the loss
+
+
+def test_failed_trials_do_not_stop_cma() -> None:
+    def patchy(values: dict[str, float]) -> float | None:
+        return None if values["w0"] > 0.8 else sphere(values)
+
+    trials = run(lambda: make_proposer("cma", DIMENSIONS, 1), 60, patchy)
+    early = [t for t in trials[:16] if t.value is None]
+    late = [t for t in trials[-16:] if t.value is None]
+    assert len(late) < len(early)
+    assert all(math.isfinite(v) for t in trials for v in t.params.values())
+
+
+def test_cma_begins_at_the_best_point_that_it_did_not_propose() -> None:
+    best = {d.name: 1.7 for d in DIMENSIONS}
+    known = [trial(0, dict.fromkeys(best, 0.0), 0.1, {}), trial(1, best, 0.9, {})]
+    first = np.array(
+        [
+            list(make_proposer("cma", DIMENSIONS, s).propose(known).values.values())
+            for s in range(20)
+        ]
+    )
+    assert first.mean() == pytest.approx(1.5, abs=0.25)  # folded back at the bound of 2
+
+
+def numbered(values: list[float | None]) -> list[FrozenTrial]:
+    params = {d.name: 0.0 for d in DIMENSIONS}
+    return [trial(i, params, v, {"digest": f"d{i % 4}"}) for i, v in enumerate(values)]
+
+
+def test_finalists_are_the_best_of_different_recipes() -> None:
+    found = finalists(numbered([0.1, 0.5, None, 0.2, 0.9, 0.5]), 3)
+    assert [t.number for t in found] == [4, 1, 3]  # trial 5 is trial 1's recipe again
+
+
+def test_the_winner_is_chosen_on_the_confirm_split_alone() -> None:
+    confirmed = {0: 0.8, 1: 0.3, 2: 0.8, 3: 0.1}
+
+    def score(one: FrozenTrial) -> list[ScoreSet]:
+        return [ScoreSet("o", "micro", 1.0, (ExampleScore("x", confirmed[one.number], "c"),))]
+
+    ranked = confirm(numbered([0.5, 0.9, 0.6, 0.7]), 4, score)
+    assert [c.trial.number for c in ranked] == [0, 2, 1, 3]  # equals: the earlier trial first
+    assert ranked[0].selection == 0.5
