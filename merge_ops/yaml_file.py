@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Location = tuple[str | int, ...]
 """The keys and indices that lead from the top of the file to a value."""
 
+_SHOWN = 80  # characters of a wrong value that a message repeats
+
 Schema = TypeVar("Schema", bound="BaseModel")
 
 
@@ -120,10 +122,18 @@ def _problem(detail: Any, schema: type["BaseModel"], data: Any) -> tuple[Locatio
         return location, f"{dotted}: unknown key{hint}"
     if detail["type"] == "missing":
         return location, f"{dotted}: this key is required"
+    if detail["type"] == "union_tag_invalid":
+        key = detail["ctx"]["discriminator"].strip("'")
+        known = detail["ctx"]["expected_tags"].replace("'", "").split(", ")
+        hint = did_you_mean(detail["ctx"]["tag"], known)
+        text = f"{dotted}.{key}: must be one of {', '.join(known)}, not {detail['ctx']['tag']!r}"
+        return (*location, key), text + hint
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return location, f"{dotted}: {message}" if dotted else message
-    return location, f"{dotted}: {message}, but got {detail['input']!r}"
+    got = repr(detail["input"])
+    shown = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
+    return location, f"{dotted}: {message}, but got {shown}"
 
 
 def _without_tags(location: Location, data: Any) -> Location:

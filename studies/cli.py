@@ -11,6 +11,7 @@ from studies.commands.demo import demo
 from studies.commands.eval import evaluate
 from studies.commands.init import init
 from studies.commands.merge import merge
+from studies.commands.methods import methods
 from studies.commands.run import run
 from studies.commands.trials import trials
 from studies.commands.ui import ui
@@ -25,7 +26,7 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (init, run, trials, best, merge, ui, demo):
+for command in (init, run, trials, best, merge, methods, ui, demo):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(zoo, name="zoo")

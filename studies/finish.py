@@ -11,7 +11,7 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe
 from merge_ops.recipe_yaml import recipe_text, write_recipe
 from objectives.objective import Objective
-from objectives.records import SPLITS, combined, figures
+from objectives.records import SPLITS, ScoreSet, combined, figures
 from search.selection import Confirmed
 from search.space import SearchSpace
 from studies.comparison import (
@@ -24,10 +24,11 @@ from studies.comparison import (
     published_rows,
     rival_rows,
 )
+from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import DEPTH, HISTORY, RECIPE, RESULTS, SPLIT_FILE, TABLE
+from studies.paths import DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
 from studies.pictures import draw_depth, draw_history
 from studies.provenance import runtime_facts, versions
 from studies.setup import StudyFile
@@ -60,10 +61,15 @@ def finish(
             f"{study.out}: no trial succeeded, so there is nothing to choose from; "
             "`mergetuna trials` shows why each failed."
         )
-    finals = confirm_best(own.ledger.trials, own.space, evaluator, study.config.confirm_top)
+    count = study.config.confirm_top
+    warn(f"{study.config.name}: scoring the best {count} again on the confirm split")
+    finals = confirm_best(own.ledger.trials, own.space, evaluator, count)
     winner = finals[0]
     rows = _rows(study, objectives, evaluator, own, winner, rival)
+    warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
+    found = {"confirm": winner.confirm, "test": scored[-1].sets}
+    write_text(study.out / SCORES, json.dumps(_by_id(found)) + "\n")
     results = _results(study, evaluator, own, finals, scored)
     recipe = _recipe(study, own.space.decode(winner.trial.params), results)
     _write(study, evaluator, own, rival, recipe, results)
@@ -135,7 +141,15 @@ def _results(
 def _recipe(study: StudyFile, recipe: Recipe, results: Mapping[str, Any]) -> Recipe:
     """The winner with its provenance."""
     winner, found = results["winner"], results["rows"][-1]
-    weights = {o.name: o.weight for o in study.config.objectives}
+    objective = {
+        o.name: {
+            "kind": o.kind,
+            "weight": o.weight,
+            "average": o.average,
+            "n": found["objectives"][o.name]["n"],
+        }
+        for o in study.config.objectives
+    }
     provenance = {
         "study": study.config.name,
         "trial": winner["trial"],
@@ -143,7 +157,7 @@ def _recipe(study: StudyFile, recipe: Recipe, results: Mapping[str, Any]) -> Rec
         "created": results["created"],
         "versions": versions(),
         "runtime": results["runtime"],
-        "objective": {"weights": weights},
+        "objective": objective,
         "selection": {"score": winner["selection"]},
         "confirm": {"score": winner["confirm"]},
         "test": {"score": found["score"], "reads": results["test_reads"]},
@@ -182,6 +196,16 @@ def _lines(study: StudyFile, evaluator: Evaluator) -> dict[str, float]:
         row.name: combined(evaluator.score(row.recipe, "selection").sets)
         for row in rows
         if row.objectives
+    }
+
+
+def _by_id(
+    splits: Mapping[str, Sequence[ScoreSet]],
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Per-example scores by split, objective and id."""
+    return {
+        split: {s.objective: {score.id: score.value for score in s.scores} for s in sets}
+        for split, sets in splits.items()
     }
 
 

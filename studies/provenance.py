@@ -48,5 +48,6 @@ def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:
         "attention": runtime.attention or "default",
         "image_backend": runtime.image_backend or "default",
         "batch_size": runtime.batch_size,
+        "cache_gb": runtime.cache_gb,
         "template": runtime.template,
     }

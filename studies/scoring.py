@@ -1,7 +1,7 @@
 """Scoring one recipe or model outside the loop, exactly as the study scores it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_yaml import read_recipe
 from merge_ops.references import locate
 from merge_ops.residency import load_resident
-from objectives.records import SPLITS, Split, combined
+from objectives.records import SPLITS, ScoreSet, Split, combined
 from objectives.statistics import interval
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives
-from studies.paths import RESULTS
+from studies.paths import SCORES
 from studies.setup import StudyFile, read_study, runtime_of
 
 
@@ -41,8 +41,9 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
         split: which examples; a look at "test" is logged in the study's folder.
 
     Returns:
-        Figures with intervals and, where the study has reported this very recipe, the number of
-        examples that came out differently (0 in float32).
+        Figures with intervals and, where the study has finished, the number of examples that came
+        out differently than for the recipe it found (for that recipe itself, in the study's own
+        dtype, 0).
 
     Raises:
         UserError: the recipe, model or study cannot be read.
@@ -69,7 +70,7 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
             }
             for s in scored.sets
         },
-        "reported": _reported(study, evaluator.digest(recipe), split),
+        "against_found": _against_found(study, scored.sets, split),
     }
 
 
@@ -95,17 +96,19 @@ def _recipe(what: str, study: StudyFile) -> Recipe:
     )
 
 
-def _reported(study: StudyFile, digest: str, split: Split) -> float | None:
-    """What the study reported for this very recipe on this split, if it did."""
-    path = study.out / RESULTS
+def _against_found(
+    study: StudyFile, sets: Sequence[ScoreSet], split: Split
+) -> dict[str, int] | None:
+    """On how many examples the study's found recipe came out differently, if it is known."""
+    path = study.out / SCORES
     if not path.is_file():
         return None
-    results = json.loads(path.read_text(encoding="utf-8"))
-    if results["winner"]["digest"] != digest:
+    found = json.loads(path.read_text(encoding="utf-8")).get(split, {})
+    pairs = [(s.value, found.get(own.objective, {}).get(s.id)) for own in sets for s in own.scores]
+    known = [(ours, theirs) for ours, theirs in pairs if theirs is not None]
+    if not known:
         return None
-    if split == "test":
-        return float(results["rows"][-1]["score"]["value"])
-    return float(results["winner"][split])
+    return {"n": len(known), "flipped": sum(ours != theirs for ours, theirs in known)}
 
 
 def figures_of(result: Mapping[str, Any]) -> list[str]:
@@ -117,10 +120,12 @@ def figures_of(result: Mapping[str, Any]) -> list[str]:
             f"  {name} (n = {own['n']}): {_share(own)}  overall {100 * own['micro']:.1f}, "
             f"macro {100 * own['macro']:.1f}; {categories}"
         )
-    reported = result["reported"]
-    if reported is not None:
-        same = "the same" if reported == result["value"] else f"not the same as {reported:.6f}"
-        lines.append(f"  the study reported {same} for this recipe")
+    found = result["against_found"]
+    if found is not None:
+        lines.append(
+            f"  {found['flipped']} of {found['n']} examples came out differently than for the "
+            "study's found recipe"
+        )
     return lines
 
 

@@ -70,7 +70,10 @@ def test_init_writes_a_study_file_that_is_valid_but_for_its_models(tmp_path: Pat
             "task_arithmetic searches ['lambda', 'weight'",
         ),
         (("method: task_arithmetic", "method: ta"), "method: there is no merge method 'ta'"),
-        (("kind: generation", "kind: generaton"), ":32:5: objectives.0: input tag 'generaton'"),
+        (
+            ("kind: generation", "kind: generaton"),
+            ":30:5: objectives.0.kind: must be one of generation, preference, not 'generaton'",
+        ),
         (
             ("max_new_tokens: 16", "max_new_token: 16"),
             "objectives.0.max_new_token: unknown key, did",
@@ -151,6 +154,19 @@ def test_trials_and_best_tell_what_the_study_did(
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2
+
+
+def test_methods_are_listed_with_knobs_and_sources() -> None:
+    from merge_ops.registry import all_ops
+
+    runner = CliRunner()
+    listed = runner.invoke(cli.app, ["methods"]).stdout
+    assert all(op.name in listed for op in all_ops())
+    one = runner.invoke(cli.app, ["methods", "ties"]).stdout
+    assert "arXiv:2306.01708" in one
+    assert "[0.05, 1]" in one
+    unknown = runner.invoke(cli.app, ["methods", "tise"])
+    assert "did you mean 'ties'?" in str(unknown.exception)
 
 
 def test_merge_refuses_a_full_folder_before_it_works(

@@ -20,7 +20,7 @@ from studies.export import build_checkpoint
 from studies.ledger import Ledger, read_trials
 from studies.paths import RECIPE, RESULTS
 from studies.run import run_study
-from studies.scoring import score_once
+from studies.scoring import figures_of, score_once
 from studies.setup import read_study
 
 MakeStudy = Callable[..., Path]
@@ -122,12 +122,31 @@ def test_eval_gives_exactly_what_the_study_reported(
     results, out, path = request.getfixturevalue(kind)
     reported = results["rows"][-1]
     again = score_once(str(out / RECIPE), path, "test")
-    assert again["value"] == again["reported"] == reported["score"]["value"]
+    assert again["value"] == reported["score"]["value"]
+    n = sum(o["n"] for o in reported["objectives"].values())
+    assert again["against_found"] == {"n": n, "flipped": 0}
     assert again["objectives"] == reported["objectives"]
     folder = tmp_path / "checkpoint"
     build_checkpoint(out / RECIPE, folder)
     exported = score_once(str(folder), path, "test")
     assert exported["objectives"] == reported["objectives"]
+    assert exported["against_found"] == {"n": n, "flipped": 0}
+    parent = score_once(str(path.parent / "models" / "vlm"), path, "test")
+    assert parent["objectives"] == results["rows"][0]["objectives"]
+    assert parent["against_found"]["flipped"] > 0
+
+
+def test_rounding_to_bfloat16_reports_the_flipped_examples(
+    reasoning: tuple[dict[str, Any], Path, Path], tmp_path: Path
+) -> None:
+    _, out, path = reasoning
+    folder = tmp_path / "rounded"
+    build_checkpoint(out / RECIPE, folder, dtype="bfloat16")
+    assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
+    result = score_once(str(folder), path, "test")
+    flipped = result["against_found"]["flipped"]
+    assert 0 <= flipped < 20
+    assert f"{flipped} of 80 examples came out differently" in "\n".join(figures_of(result))
 
 
 PLAIN = """\
