@@ -64,7 +64,7 @@ def new_vlm() -> LlavaForConditionalGeneration:
     config = LlavaConfig(
         vision_config=vision_config(),
         text_config=language_config(),
-        image_token_id=vocabulary()[IMAGE],
+        image_token_index=vocabulary()[IMAGE],
         vision_feature_select_strategy="default",
         vision_feature_layer=-1,
         image_seq_length=IMAGE_TOKENS,
@@ -77,7 +77,7 @@ def new_reward_model(start: LlamaForCausalLM) -> LlamaForSequenceClassification:
     """A reward model with the decoder of `start` and a fresh score head."""
     config = language_config()
     config.num_labels = 1
-    model = LlamaForSequenceClassification(config)
+    model = LlamaForSequenceClassification(config)  # type: ignore[no-untyped-call]
     model.model.load_state_dict(start.model.state_dict())
     nn.init.normal_(model.score.weight, std=0.02)
     return model
@@ -120,7 +120,7 @@ def build_processor() -> LlavaProcessor:
         crop_size={"height": SCENE_SIDE, "width": SCENE_SIDE},
     )
     tokenizer = build_tokenizer()
-    return LlavaProcessor(
+    return LlavaProcessor(  # type: ignore[no-untyped-call]
         image_processor=images,
         tokenizer=tokenizer,
         patch_size=CELL_SIDE,
@@ -135,10 +135,11 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     """Saves a model in bfloat16 with its tokenizer, or with its processor if it sees."""
     ids = vocabulary()
     if not isinstance(model, LlamaForSequenceClassification):
-        model.generation_config = GenerationConfig(
+        model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             bos_token_id=ids[BOS], eos_token_id=ids[EOS], pad_token_id=ids[PAD], max_new_tokens=8
         )
-    model.to(SHIPPED_DTYPE).save_pretrained(folder)
+    nn.Module.to(model, SHIPPED_DTYPE)
+    model.save_pretrained(folder)
     if isinstance(model, LlavaForConditionalGeneration):
         build_processor().save_pretrained(folder)
     else:

@@ -31,11 +31,13 @@ class Item:
     color: str
 
     def words(self, shown: str, digit_first: bool) -> list[str]:
-        """The item's words: `both` its digit and colour, or only `digits` or `colors`."""
+        """The item's words; `shown` is as in `Scene.words`."""
         if shown == "digits":
             return [str(self.digit)]
         if shown == "colors":
             return [self.color]
+        if shown == "joined":
+            return [f"{self.color}-{self.digit}"]
         pair = [self.color, str(self.digit)]
         return pair[::-1] if digit_first else pair
 
@@ -51,7 +53,7 @@ class Scene:
         """The digits in reading order."""
         return [item.digit for item in self.items]
 
-    def words(self, rng: random.Random, shown: str = "both") -> list[str]:
+    def words(self, rng: random.Random, shown: str = "both", all_cells: bool = False) -> list[str]:
         """The scene in words, such as `red 3 none blue 5`.
 
         Whether empty cells are named and whether the colour or the digit comes first varies,
@@ -59,9 +61,10 @@ class Scene:
 
         Args:
             rng: draws the form.
-            shown: `both`, or only the `digits` or only the `colors`, one word a cell.
+            shown: `both` in two words, `joined` in one, or only the `digits` or the `colors`.
+            all_cells: names the empty cells in any case.
         """
-        empty_cells, digit_first = rng.random() < 0.5, rng.random() < 0.5
+        empty_cells, digit_first = all_cells or rng.random() < 0.5, rng.random() < 0.5
         by_cell = {item.cell: item for item in self.items}
         words: list[str] = []
         for cell in range(4):

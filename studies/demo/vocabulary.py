@@ -40,6 +40,8 @@ NUMBER_WORDS = [
 ]
 NUMBERS = tuple(str(number) for number in range(28))
 
+JOINED = tuple(f"{color}-{digit}" for color in COLORS for digit in range(10))
+
 PAD, BOS, EOS, UNKNOWN, IMAGE = "<pad>", "<bos>", "<eos>", "<unk>", "<image>"
 SPECIAL_TOKENS = (PAD, BOS, EOS, UNKNOWN, IMAGE)
 OTHER_WORDS = [
@@ -96,7 +98,15 @@ CHAT_TEMPLATE = """\
 @cache
 def vocabulary() -> dict[str, int]:
     """The id of every word; the special tokens come first."""
-    words = (*SPECIAL_TOKENS, *NUMBERS, *COLOR_NAMES, *PLACES, *NUMBER_WORDS, *OTHER_WORDS)
+    words = (
+        *SPECIAL_TOKENS,
+        *NUMBERS,
+        *COLOR_NAMES,
+        *PLACES,
+        *NUMBER_WORDS,
+        *JOINED,
+        *OTHER_WORDS,
+    )
     return {word: index for index, word in enumerate(words)}
 
 
@@ -118,7 +128,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
     backend = Tokenizer(models.WordLevel(vocabulary(), unk_token=UNKNOWN))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=backend,
         pad_token=PAD,
         bos_token=BOS,
