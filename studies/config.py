@@ -104,6 +104,7 @@ class RuntimeConfig(_Strict):
     """How the live model runs."""
 
     device: str = "auto"
+    threads: Annotated[int, Field(gt=0)] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     image_backend: Literal["pil", "torchvision"] | None = None

@@ -41,9 +41,12 @@ def study_digest(study: StudyFile, identities: Mapping[str, str]) -> str:
 
 def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:
     """How the live model ran."""
+    import torch
+
     runtime = study.config.runtime
     return {
         "device": device,
+        "threads": torch.get_num_threads(),
         "dtype": runtime.dtype,
         "attention": runtime.attention or "default",
         "image_backend": runtime.image_backend or "default",

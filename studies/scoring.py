@@ -18,7 +18,7 @@ from objectives.statistics import interval
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives
 from studies.paths import SCORES
-from studies.setup import StudyFile, read_study, runtime_of
+from studies.setup import StudyFile, prepare_runtime, read_study
 
 
 def check_split(text: str) -> Split:
@@ -51,7 +51,7 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
     study = read_study(study_path)
     recipe = _recipe(what, study)
     objectives = make_objectives(study.config, study.folder)
-    resident = load_resident(recipe, runtime_of(study.config))
+    resident = load_resident(recipe, prepare_runtime(study.config))
     identities = {ref: weights_sha256(ref) for ref in recipe.references()}
     evaluator = Evaluator(resident, objectives.main, study.out, identities)
     scored = evaluator.score(recipe, split, why=f"eval {what}")

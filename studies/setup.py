@@ -157,10 +157,12 @@ def make_space(study: StudyFile, layers: int, *, by_depth: bool = True) -> Searc
     )
 
 
-def runtime_of(config: StudyConfig) -> Runtime:
-    """The device of a run; "auto" takes the first GPU if there is one."""
+def prepare_runtime(config: StudyConfig) -> Runtime:
+    """Set the number of CPU threads and choose the device; "auto" takes the first GPU if any."""
     import torch
 
+    if config.runtime.threads is not None:
+        torch.set_num_threads(config.runtime.threads)
     device = config.runtime.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -170,7 +172,7 @@ def runtime_of(config: StudyConfig) -> Runtime:
 def load_models(study: StudyFile) -> ResidentModel:
     """Load the study's models; the target is always among the sources, for the comparison."""
     return load_resident(
-        study.template, runtime_of(study.config), also=[study.template.kept_from()]
+        study.template, prepare_runtime(study.config), also=[study.template.kept_from()]
     )
 
 

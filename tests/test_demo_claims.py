@@ -11,7 +11,7 @@ from studies.demo.zoo import MODELS_FOLDER
 from studies.run import run_study
 from studies.setup import read_study
 
-TRIALS = 150  # as `mergetuna demo`
+TRIALS = 120  # as `mergetuna demo`
 
 pytestmark = pytest.mark.slow
 

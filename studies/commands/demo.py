@@ -10,7 +10,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of models, data and results.")] = Path(
         "runs/demo"
     ),
-    trials: Annotated[int, typer.Option(min=1, help="Of each search.")] = 150,
+    trials: Annotated[int, typer.Option(min=1, help="Of each search.")] = 120,
     seed: Annotated[int, typer.Option(help="Of the searches.")] = 0,
     zoo: Annotated[
         Path | None, typer.Option(help="Models made by `mergetuna zoo build`; else the shipped.")

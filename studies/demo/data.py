@@ -36,9 +36,10 @@ def write_data(folder: Path, seed: int = 0) -> None:
     chosen and rejected (preferences). Every split has its own scans, and none is a training
     scan. The same seed writes the same rows.
     """
-    from datasets import Dataset, Features, Value
+    from datasets import Dataset, Features, Value, disable_progress_bars
     from datasets import Image as ImageFeature
 
+    disable_progress_bars()
     folder.mkdir(parents=True, exist_ok=True)
     for kind, sizes in SIZES.items():
         texts = ("chosen", "rejected") if kind == "preferences" else ("answer",)
