@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.recipe import Entry, Recipe, Setting, Source
-from merge_ops.registry import Value, get_op
+from merge_ops.registry import get_op
 
 ATTENTION = ("self_attn", "input_layernorm")
 """Filters of a layer's attention half; the rest of the layer is its MLP half."""
@@ -154,15 +154,3 @@ class SearchSpace:
     @staticmethod
     def _name(knob: str, owner: str, group: str) -> str:
         return ".".join(filter(None, (knob, owner, group)))
-
-
-def weights_recipe(
-    template: Recipe, method: str, weights: Sequence[float], options: Mapping[str, Value]
-) -> Recipe:
-    """A recipe of the template's models with one weight each, for rows of a comparison."""
-    models = tuple(
-        Source(m.model, {"weight": (Entry(None, float(w)),)})
-        for m, w in zip(template.models, weights, strict=True)
-    )
-    parameters = {key: (Entry(None, value),) for key, value in options.items()}
-    return replace(template, method=method, models=models, parameters=parameters)

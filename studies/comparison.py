@@ -1,7 +1,7 @@
 """The rows of a study's table: the parents, the published merges, and what the search found."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from merge_ops.recipe import Entry, Recipe, Source
 from objectives.objective import Objective
 from objectives.records import ScoreSet, combined
-from objectives.statistics import Interval, interval, mcnemar, paired_difference
+from objectives.statistics import interval, mcnemar, paired_difference
 from search.selection import Confirmed, confirm
 from search.space import SearchSpace
 from studies.evaluator import Evaluator
@@ -118,34 +118,36 @@ def _single(trial: FrozenTrial, space: SearchSpace) -> bool:
     )
 
 
-def describe(
-    rows: Sequence[ScoredRow], found: ScoredRow, label: Callable[[Interval], Mapping[str, float]]
-) -> list[dict[str, Any]]:
+def describe(rows: Sequence[ScoredRow], found: ScoredRow) -> list[dict[str, Any]]:
     """Plain figures of every row, for JSON and for the table."""
     described = []
     for row in rows:
-        entry: dict[str, Any] = {
-            "name": row.name,
-            "score": label(interval(row.sets)),
-            "objectives": {
-                s.objective: {
-                    **label(interval([s])),
-                    "n": len(s.scores),
-                    "micro": s.micro(),
-                    "macro": s.macro(),
-                    "categories": s.by_category(),
-                }
-                for s in row.sets
-            },
-        }
+        entry = {"name": row.name, **row_figures(row.sets)}
         if row.name != found.name:
             entry["found_minus_this"] = {
-                **label(paired_difference(found.sets, row.sets)),
+                **asdict(paired_difference(found.sets, row.sets)),
                 "mcnemar_p": mcnemar(found.sets, row.sets),
                 "objectives": {
-                    ours.objective: label(paired_difference([ours], [theirs]))
+                    ours.objective: asdict(paired_difference([ours], [theirs]))
                     for ours, theirs in zip(found.sets, row.sets, strict=True)
                 },
             }
         described.append(entry)
     return described
+
+
+def row_figures(sets: Sequence[ScoreSet]) -> dict[str, Any]:
+    """The combined score and every objective's figures, with their 95 % intervals."""
+    return {
+        "score": asdict(interval(sets)),
+        "objectives": {
+            s.objective: {
+                **asdict(interval([s])),
+                "n": len(s.scores),
+                "micro": s.micro(),
+                "macro": s.macro(),
+                "categories": s.by_category(),
+            }
+            for s in sets
+        },
+    }

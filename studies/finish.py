@@ -1,19 +1,13 @@
 """The end of a study: confirm the best, compare on the test split, write everything down."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from merge_ops.atomic import write_text
 from merge_ops.errors import UserError
-from merge_ops.recipe import Recipe
-from merge_ops.recipe_yaml import recipe_text, write_recipe
-from objectives.objective import Objective
-from objectives.records import SPLITS, ScoreSet, combined, figures
+from merge_ops.recipe_yaml import recipe_text
+from objectives.records import figures
 from search.selection import Confirmed
-from search.space import SearchSpace
 from studies.comparison import (
     FOUND,
     Row,
@@ -26,22 +20,13 @@ from studies.comparison import (
 )
 from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
-from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
-from studies.pictures import draw_depth, draw_history
-from studies.provenance import runtime_facts, versions
+from studies.paths import DEPTH, HISTORY, TABLE
+from studies.provenance import runtime_facts
+from studies.search_loop import Search
 from studies.setup import StudyFile
-from studies.table import markdown_table
 from studies.tracking import Summary
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """One finished search."""
-
-    space: SearchSpace
-    ledger: Ledger
+from studies.writing import with_provenance, write_study
 
 
 def finish(
@@ -68,11 +53,11 @@ def finish(
     rows = _rows(study, objectives, evaluator, own, winner, rival)
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
-    found = {"confirm": winner.confirm, "test": scored[-1].sets}
-    write_text(study.out / SCORES, json.dumps(_by_id(found)) + "\n")
     results = _results(study, evaluator, own, finals, scored)
-    recipe = _recipe(study, own.space.decode(winner.trial.params), results)
-    _write(study, evaluator, own, rival, recipe, results)
+    recipe = own.space.decode(winner.trial.params)
+    recipe = with_provenance(study, evaluator, recipe, results)
+    found = {"confirm": winner.confirm, "test": scored[-1].sets}
+    write_study(study, evaluator, own, rival, recipe, results, found)
     table = (study.out / TABLE).read_text(encoding="utf-8")
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()
@@ -132,86 +117,7 @@ def _results(
             {"trial": f.trial.number, "selection": f.selection, "confirm": f.value()}
             for f in finals
         ],
-        "rows": describe(scored, scored[-1], asdict),
+        "rows": describe(scored, scored[-1]),
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
-    }
-
-
-def _recipe(study: StudyFile, recipe: Recipe, results: Mapping[str, Any]) -> Recipe:
-    """The winner with its provenance."""
-    winner, found = results["winner"], results["rows"][-1]
-    objective = {
-        o.name: {
-            "kind": o.kind,
-            "weight": o.weight,
-            "average": o.average,
-            "n": found["objectives"][o.name]["n"],
-        }
-        for o in study.config.objectives
-    }
-    provenance = {
-        "study": study.config.name,
-        "trial": winner["trial"],
-        "digest": winner["digest"],
-        "created": results["created"],
-        "versions": versions(),
-        "runtime": results["runtime"],
-        "objective": objective,
-        "selection": {"score": winner["selection"]},
-        "confirm": {"score": winner["confirm"]},
-        "test": {"score": found["score"], "reads": results["test_reads"]},
-    }
-    return replace(recipe, provenance=provenance)
-
-
-def _write(
-    study: StudyFile,
-    evaluator: Evaluator,
-    own: Search,
-    rival: Search | None,
-    recipe: Recipe,
-    results: Mapping[str, Any],
-) -> None:
-    """results.json, results.md, splits.json, recipe.yaml and the pictures."""
-    sums = {ref: evaluator.identities[ref] for ref in recipe.references()}
-    recipe = replace(recipe, provenance={**recipe.provenance, "models_sha256": sums})
-    write_recipe(recipe, study.out / RECIPE)
-    write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")
-    write_text(study.out / TABLE, markdown_table(results["rows"]))
-    write_text(study.out / SPLIT_FILE, json.dumps(_splits(evaluator.objectives), indent=1) + "\n")
-    searches = {f"by depth ({len(own.space.dimensions())} dimensions)": own.ledger.trials}
-    if rival is not None:
-        title = f"without depth ({len(rival.space.dimensions())} dimensions)"
-        searches[title] = rival.ledger.trials
-    draw_history(searches, _lines(study, evaluator), study.out / HISTORY)
-    values = own.ledger.trials[results["winner"]["trial"]].params
-    draw_depth(own.space, values, study.out / DEPTH, "found recipe")
-
-
-def _lines(study: StudyFile, evaluator: Evaluator) -> dict[str, float]:
-    """Selection scores of the parents, for the picture of the search."""
-    rows = parent_rows(study, ObjectiveSet(evaluator.objectives, (), {}))
-    return {
-        row.name: combined(evaluator.score(row.recipe, "selection").sets)
-        for row in rows
-        if row.objectives
-    }
-
-
-def _by_id(
-    splits: Mapping[str, Sequence[ScoreSet]],
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Per-example scores by split, objective and id."""
-    return {
-        split: {s.objective: {score.id: score.value for score in s.scores} for s in sets}
-        for split, sets in splits.items()
-    }
-
-
-def _splits(objectives: Sequence[Objective]) -> dict[str, dict[str, list[str]]]:
-    """Ids of the examples by objective and split, in the order of the stored scores."""
-    return {
-        o.name: {split: [example.id for example in o.examples(split)] for split in SPLITS}
-        for o in objectives
     }

@@ -11,12 +11,12 @@ from search.warm_start import warm_points
 from studies.config import seconds
 from studies.console import warn
 from studies.evaluator import Evaluator
-from studies.finish import Search, finish
+from studies.finish import finish
 from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
 from studies.objectives_setup import make_objectives
 from studies.progress import Progress
 from studies.provenance import study_digest
-from studies.search_loop import Limits, SearchPlan, run_search
+from studies.search_loop import Limits, Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models, make_space
 from studies.tracking import Mirror, Summary, tracking_uri
 

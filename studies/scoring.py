@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from merge_ops.recipe_yaml import read_recipe
 from merge_ops.references import locate
 from merge_ops.residency import load_resident
 from objectives.records import SPLITS, ScoreSet, Split, combined
-from objectives.statistics import interval
+from studies.comparison import row_figures
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives
 from studies.paths import SCORES
@@ -58,18 +58,8 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
     return {
         "what": what,
         "split": split,
-        "score": asdict(interval(scored.sets)),
+        **row_figures(scored.sets),
         "value": combined(scored.sets),
-        "objectives": {
-            s.objective: {
-                **asdict(interval([s])),
-                "n": len(s.scores),
-                "micro": s.micro(),
-                "macro": s.macro(),
-                "categories": s.by_category(),
-            }
-            for s in scored.sets
-        },
         "against_found": _against_found(study, scored.sets, split),
     }
 

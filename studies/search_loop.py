@@ -52,6 +52,14 @@ class SearchPlan:
     sampler: str
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """One finished search."""
+
+    space: SearchSpace
+    ledger: Ledger
+
+
 def run_search(
     plan: SearchPlan,
     ledger: Ledger,

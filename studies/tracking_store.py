@@ -56,7 +56,7 @@ def study_page(uri: str, ledger: str) -> str | None:
     """The route of a ledger's runs in MLflow's pages; None if the store has no such runs.
 
     A view is kept with the experiment that shows these runs alone, the best first, and their
-    figures as columns: MLflow's own list shows no figure at all.
+    main figures as columns: MLflow's own list shows no figure at all.
     """
     client = open_client(uri)
     ids = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -65,13 +65,13 @@ def study_page(uri: str, ledger: str) -> str | None:
     best = client.search_runs(ids, trials, order_by=["metrics.score DESC"], max_results=1)
     if not best:
         return None
-    figures = [key for key in sorted(best[0].data.metrics) if not key.startswith("seconds.")]
-    columns = ["score", *(key for key in figures if key != "score")]
+    # MLflow sorts columns by name: with the categories too, the score would stand out of sight.
+    shown = [key for key in sorted(best[0].data.metrics) if "/" not in key and "." not in key]
     view = {
         "searchFilter": own,
         "orderByKey": "metrics.`score`",
         "orderByAsc": False,
-        "selectedColumns": [f"metrics.`{key}`" for key in columns] + ["tags.`source`"],
+        "selectedColumns": [f"metrics.`{key}`" for key in shown] + ["tags.`source`"],
     }
     experiment = best[0].info.experiment_id
     client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{_VIEW}", json.dumps(view))

@@ -1,0 +1,113 @@
+"""What a finished study leaves in its folder: results, recipe, scores, splits, pictures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from merge_ops.atomic import write_text
+from merge_ops.recipe import Recipe
+from merge_ops.recipe_yaml import write_recipe
+from objectives.objective import Objective
+from objectives.records import SPLITS, ScoreSet, combined
+from studies.comparison import parent_rows
+from studies.evaluator import Evaluator
+from studies.objectives_setup import ObjectiveSet
+from studies.paths import DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
+from studies.pictures import draw_depth, draw_history
+from studies.provenance import versions
+from studies.search_loop import Search
+from studies.setup import StudyFile
+from studies.table import markdown_table
+
+
+def with_provenance(
+    study: StudyFile, evaluator: Evaluator, recipe: Recipe, results: Mapping[str, Any]
+) -> Recipe:
+    """The winner with its provenance."""
+    winner, found = results["winner"], results["rows"][-1]
+    objective = {
+        o.name: {
+            "kind": o.kind,
+            "weight": o.weight,
+            "average": o.average,
+            "n": found["objectives"][o.name]["n"],
+        }
+        for o in study.config.objectives
+    }
+    provenance = {
+        "study": study.config.name,
+        "trial": winner["trial"],
+        "digest": winner["digest"],
+        "created": results["created"],
+        "versions": versions(),
+        "models_sha256": {ref: evaluator.identities[ref] for ref in recipe.references()},
+        "runtime": results["runtime"],
+        "objective": objective,
+        "selection": {"score": winner["selection"]},
+        "confirm": {"score": winner["confirm"]},
+        "test": {"score": found["score"], "reads": results["test_reads"]},
+    }
+    return replace(recipe, provenance=provenance)
+
+
+def write_study(
+    study: StudyFile,
+    evaluator: Evaluator,
+    own: Search,
+    rival: Search | None,
+    recipe: Recipe,
+    results: Mapping[str, Any],
+    found: Mapping[str, Sequence[ScoreSet]],
+) -> None:
+    """Write results.json, results.md, splits.json, found_scores.json, recipe.yaml and pictures.
+
+    Args:
+        study: whose folder it is.
+        evaluator: gives the parents' scores, for a picture.
+        own: the study's search.
+        rival: the search without depth, if there was one.
+        recipe: the winner.
+        results: all figures.
+        found: the winner's per-example scores by split.
+    """
+    write_recipe(recipe, study.out / RECIPE)
+    write_text(study.out / SCORES, json.dumps(_by_id(found)) + "\n")
+    write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")
+    write_text(study.out / TABLE, markdown_table(results["rows"]))
+    write_text(study.out / SPLIT_FILE, json.dumps(_splits(evaluator.objectives), indent=1) + "\n")
+    searches = {f"by depth ({len(own.space.dimensions())} dimensions)": own.ledger.trials}
+    if rival is not None:
+        title = f"without depth ({len(rival.space.dimensions())} dimensions)"
+        searches[title] = rival.ledger.trials
+    draw_history(searches, _lines(study, evaluator), study.out / HISTORY)
+    values = own.ledger.trials[results["winner"]["trial"]].params
+    draw_depth(own.space, values, study.out / DEPTH, "found recipe")
+
+
+def _lines(study: StudyFile, evaluator: Evaluator) -> dict[str, float]:
+    """Selection scores of the parents, for the picture of the search."""
+    rows = parent_rows(study, ObjectiveSet(evaluator.objectives, (), {}))
+    return {
+        row.name: combined(evaluator.score(row.recipe, "selection").sets)
+        for row in rows
+        if row.objectives
+    }
+
+
+def _by_id(
+    splits: Mapping[str, Sequence[ScoreSet]],
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Per-example scores by split, objective and id."""
+    return {
+        split: {s.objective: {score.id: score.value for score in s.scores} for s in sets}
+        for split, sets in splits.items()
+    }
+
+
+def _splits(objectives: Sequence[Objective]) -> dict[str, dict[str, list[str]]]:
+    """Ids of the examples by objective and split, in the order of the stored scores."""
+    return {
+        o.name: {split: [example.id for example in o.examples(split)] for split in SPLITS}
+        for o in objectives
+    }
