@@ -1,6 +1,7 @@
 """The end of a study: confirm the best, compare on the test split, write everything down."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,12 +22,25 @@ from studies.comparison import (
 from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import DEPTH, HISTORY, TABLE
-from studies.provenance import runtime_facts
+from studies.paths import DEPTH, HISTORY, RESULTS, TABLE
+from studies.provenance import runtime_facts, study_digest
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
 from studies.writing import with_provenance, write_study
+
+
+def finished(study: StudyFile, identities: Mapping[str, str]) -> dict[str, Any] | None:
+    """The results of a study that has ended, if they are of this very file and these models.
+
+    Reading them again costs no look at the test split.
+    """
+    path = study.out / RESULTS
+    if not path.is_file():
+        return None
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    same = results.get("settings") == study_digest(study, identities, whole=True)
+    return results if same else None
 
 
 def finish(
@@ -102,6 +116,7 @@ def _results(
     failed = [t for t in own.ledger.trials if t.value is None]
     return {
         "study": study.config.name,
+        "settings": study_digest(study, evaluator.identities, whole=True),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "sampler": study.config.sampler,
         "seed": study.config.seed,

@@ -61,7 +61,7 @@ class Ledger:
         """Open or begin the search `name` in the journal of `folder`."""
         self._folder = folder
         path = folder / JOURNAL
-        mend_tail(path)
+        mend(path)
         self._distributions = {d.name: FloatDistribution(d.low, d.high) for d in dimensions}
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
@@ -141,8 +141,13 @@ def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False)
 
 
-def mend_tail(path: Path) -> None:
-    """Cut a torn last line, which a crash may leave, so that the journal can be read again."""
+def mend(path: Path) -> None:
+    """Undo what a crash may leave: a torn last line, and a lock whose owner is dead.
+
+    Only the study's one writer may call this (see `sole_writer`); with the torn line nobody could
+    read the journal, and for the lock Optuna would wait half a minute.
+    """
+    Path(f"{path}.lock").unlink(missing_ok=True)
     if not path.exists():
         return
     content = path.read_bytes()

@@ -25,9 +25,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def study_digest(study: StudyFile, identities: Mapping[str, str]) -> str:
-    """Sha256, in hex, of all that decides the trials of a study: settings and models."""
-    settings = study.config.model_dump(exclude=_FREE)
+def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool = False) -> str:
+    """Sha256, in hex, of all that decides the trials of a study: settings and models.
+
+    Args:
+        study: the checked file.
+        identities: sha256 of the models, by reference.
+        whole: take in every key, so that any change of the file shows.
+    """
+    settings = study.config.model_dump(exclude=set() if whole else _FREE)
     named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
     settings["experts"] = [
         [identities[source.model], label]

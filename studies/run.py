@@ -11,7 +11,7 @@ from search.warm_start import warm_points
 from studies.config import seconds
 from studies.console import warn
 from studies.evaluator import Evaluator
-from studies.finish import finish
+from studies.finish import finish, finished
 from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
 from studies.objectives_setup import make_objectives
 from studies.progress import Progress
@@ -25,16 +25,21 @@ _PATIENCE, _HASTE = 60.0, 10.0
 
 
 def run_study(study: StudyFile) -> dict[str, Any]:
-    """Run or resume a study; returns its results, which also lie in `results.json`.
+    """Run, resume or re-read a study; returns its results, which also lie in `results.json`.
 
     Raises:
         UserError: models, data or ledger that do not fit the file, or another running process.
         ObjectiveError: data that cannot be scored.
     """
     with sole_writer(study.out):
+        known = identities(study)
+        done = finished(study, known)
+        if done is not None:
+            warn(f"{study.out}: this study has ended; these are its results.")
+            return done
         objectives = make_objectives(study.config, study.folder)
         resident = load_models(study)
-        evaluator = Evaluator(resident, objectives.main, study.out, identities(study))
+        evaluator = Evaluator(resident, objectives.main, study.out, known)
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)
             own = _search(study, evaluator, SEARCH, deadline, mirror)

@@ -89,6 +89,15 @@ def test_every_look_at_the_test_split_is_logged(
     assert log[len(names) - 1]["recipe"] == results["winner"]["digest"]
 
 
+def test_a_study_that_has_ended_is_read_and_not_scored_again(
+    reasoning: tuple[dict[str, Any], Path, Path],
+) -> None:
+    results, out, path = reasoning
+    looks = (out / TEST_READS).read_text()
+    assert run(path)[0] == results
+    assert (out / TEST_READS).read_text() == looks
+
+
 def test_the_same_seed_gives_the_same_trials_recipe_and_tensors(
     reasoning: tuple[dict[str, Any], Path, Path], small_study: MakeStudy, tmp_path: Path
 ) -> None:
