@@ -67,11 +67,12 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
             ]
             if parts:
                 sentences.append(f"Found recipe minus {name}: {'; '.join(parts)} points.")
-    rival = rows[BEST_GLOBAL]["found_minus_this"]
-    if rival["low"] <= 0 <= rival["high"]:
+    if BEST_GLOBAL in rows:
+        rival = rows[BEST_GLOBAL]["found_minus_this"]
+        verdict = "beats" if rival["low"] > 0 else "is not shown to beat"
         sentences.append(
-            f"The search over depth is not shown to beat the {BEST_GLOBAL} of a search of equal "
-            f"budget: {_interval(rival, sign=True)} points includes zero."
+            f"The search over depth {verdict} the {BEST_GLOBAL} of a search of equal budget: "
+            f"{_interval(rival, sign=True)} points."
         )
     selection = results["winner"]
     sentences.append(
