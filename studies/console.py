@@ -2,6 +2,8 @@
 
 import sys
 from functools import cache
+from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,3 +26,12 @@ def say(*content: Any) -> None:
 def warn(text: str) -> None:
     """Print a note for the person at the keyboard that is no result."""
     sys.stderr.write(f"{text}\n")
+
+
+def command_name() -> str:
+    """How the person at the keyboard calls this program: by its path where it is not on PATH."""
+    called = Path(sys.argv[0])
+    if which("mergetuna") or called.name != "mergetuna":
+        return "mergetuna"
+    near = called.is_absolute() and called.is_relative_to(Path.cwd())
+    return str(called.relative_to(Path.cwd()) if near else called)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from studies.console import say
+from studies.console import command_name, say
 from studies.paths import DEPTH, HISTORY, RECIPE
 from studies.table import rich_table, verdicts
 
@@ -16,9 +16,10 @@ def show_results(results: Mapping[str, Any], out: Path) -> None:
     say(rich_table(results["rows"], f"{results['study']}: {sizes} test examples"))
     for sentence in verdicts(results):
         say(f"- {sentence}")
+    me = command_name()
     say()
     say(f"recipe      {out / RECIPE}")
     say(f"pictures    {out / HISTORY}")
     say(f"            {out / DEPTH}")
-    say(f"checkpoint  mergetuna merge {out / RECIPE} --out {out / 'checkpoint'}")
-    say(f"all trials  mergetuna trials {out}    or in MLflow: mergetuna ui {out}")
+    say(f"checkpoint  {me} merge {out / RECIPE} --out {out / 'checkpoint'}")
+    say(f"all trials  {me} trials {out}    or in MLflow: {me} ui {out}")

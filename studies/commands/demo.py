@@ -17,7 +17,7 @@ def demo(
     ] = None,
 ) -> None:
     """Merge reasoning, then a reward model, into the embedded vision-language model."""
-    from studies.console import say
+    from studies.console import command_name, say
     from studies.demo.stage import stage_demo
     from studies.demo.zoo import MODELS_FOLDER
     from studies.export import build_checkpoint
@@ -35,4 +35,4 @@ def demo(
         say(f"written     {checkpoint}")
     say()
     say(f"Everything lies in {out}: study files, data, models, one folder per study.")
-    say(f"In MLflow: mergetuna ui {out / 'reasoning'}")
+    say(f"In MLflow: {command_name()} ui {out / 'reasoning'}")
