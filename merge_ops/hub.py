@@ -46,7 +46,7 @@ def _download(reference: str) -> Path:
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"{reference}: it is not a folder here, and the hub did not give it: {reason} "
+            f"{reference}: it is not a folder here, and the hub did not give it ({reason}). "
             "Check the name, log in with `hf auth login` if it is gated, or pass a local folder."
         ) from None
     return Path(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from merge_ops.errors import did_you_mean
 
+_NEAR = 3  # folders above a file from which it names models by relative paths
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 
 
@@ -41,6 +42,7 @@ def locate(text: str, folder: Path) -> str:
 def relative(reference: str, folder: Path) -> str:
     """What a file in `folder` should call a model: relative if it lies near, else as it is."""
     path, here = Path(reference), folder.resolve()
-    if not path.is_absolute() or not path.is_relative_to(here.parent):
+    near = [parent for parent in here.parents[:_NEAR] if parent != parent.parent]
+    if not path.is_absolute() or not any(path.is_relative_to(parent) for parent in near):
         return reference
     return os.path.relpath(path, here)

@@ -32,23 +32,26 @@ def interval(sets: Sequence[ScoreSet]) -> Interval:
     Tibshirani, An introduction to the bootstrap, chapter 13). Where all examples of one
     objective got the same 0 or 1 the bootstrap has no width: Wilson's interval is taken there.
     """
-    value = _combine([np.array([s.value()]) for s in sets], sets)[0]
+    value = _value(sets)
     if len(sets) == 1 and {score.value for score in sets[0].scores} in ({0.0}, {1.0}):
-        low, high = _wilson(value, len(sets[0].scores))
-        return Interval(float(value), low, high)
-    rng = np.random.default_rng(_SEED)
-    drawn = _combine([_resampled(s, rng) for s in sets], sets)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(float(value), float(low), float(high))
+        return Interval(value, *_wilson(value, len(sets[0].scores)))
+    return _bootstrap(sets)
 
 
 def paired_difference(ours: Sequence[ScoreSet], theirs: Sequence[ScoreSet]) -> Interval:
     """95 % interval of `ours` minus `theirs`, from the differences of the same examples.
 
+    Where no example differs the bootstrap has no width: the bound is then Wilson's for a share of
+    differing examples of which none was seen, to both sides.
+
     Raises:
         ValueError: the two hold different objectives or examples.
     """
-    return interval([_subtract(a, b) for a, b in zip(ours, theirs, strict=True)])
+    gaps = [_subtract(a, b) for a, b in zip(ours, theirs, strict=True)]
+    if all(score.value == 0 for gap in gaps for score in gap.scores):
+        _, bound = _wilson(0.0, sum(len(gap.scores) for gap in gaps))
+        return Interval(0.0, -bound, bound)
+    return _bootstrap(gaps)
 
 
 def mcnemar(ours: Sequence[ScoreSet], theirs: Sequence[ScoreSet]) -> float:
@@ -66,6 +69,16 @@ def mcnemar(ours: Sequence[ScoreSet], theirs: Sequence[ScoreSet]) -> float:
     ]
     wins = sum(gap > 0 for gap in gaps)
     return float(binomtest(wins, len(gaps)).pvalue) if gaps else 1.0
+
+
+def _value(sets: Sequence[ScoreSet]) -> float:
+    return float(_combine([np.array([s.value()]) for s in sets], sets)[0])
+
+
+def _bootstrap(sets: Sequence[ScoreSet]) -> Interval:
+    rng = np.random.default_rng(_SEED)
+    low, high = np.quantile(_combine([_resampled(s, rng) for s in sets], sets), [0.025, 0.975])
+    return Interval(_value(sets), float(low), float(high))
 
 
 def _subtract(a: ScoreSet, b: ScoreSet) -> ScoreSet:

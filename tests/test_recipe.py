@@ -118,6 +118,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_models_that_lie_near_are_named_relative_to_the_recipe(tmp_path: Path) -> None:
+    study = tmp_path / "home" / "night" / "runs" / "study"
+    near, far = tmp_path / "home" / "night" / "models" / "a", tmp_path / "elsewhere" / "b"
+    for folder in (study, near, far):
+        folder.mkdir(parents=True)
+    recipe = Recipe("linear", (Source(str(near)), Source(str(far)), Source("owner/name@main")))
+    text = recipe_text(recipe, study)
+    assert "model: ../../models/a\n" in text
+    assert f"model: {far}\n" in text
+    assert parse_recipe(text, study / "r.yaml") == recipe
+
+
 def test_a_plain_mergekit_configuration_is_a_recipe(folder: Path) -> None:
     recipe = parse_recipe(GOOD, folder / "r.yaml")
     assert recipe.kept_from() == str(folder / "base")

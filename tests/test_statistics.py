@@ -56,6 +56,14 @@ def test_pairing_sees_what_separate_intervals_cannot() -> None:
     assert paired_difference([scores(worse)], [scores(worse)]).value == 0
 
 
+def test_no_difference_seen_is_not_a_difference_of_exactly_nothing() -> None:
+    same = [scores([1.0, 0.0] * 15)]
+    gap = paired_difference(same, same)
+    assert [gap.value, gap.low, gap.high] == pytest.approx([0, -0.114, 0.114], abs=1e-3)
+    better = paired_difference([scores([1.0] * 30)], [scores([0.0] * 30)])
+    assert (better.value, better.excludes_zero()) == (1.0, True)
+
+
 def test_mcnemar_is_the_exact_binomial_test() -> None:
     ours, theirs = [1.0] * 9 + [0.0] + [1.0] * 5, [0.0] * 9 + [1.0] + [1.0] * 5
     assert mcnemar([scores(ours)], [scores(theirs)]) == pytest.approx(22 / 1024)
