@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from merge_ops.disk_names import disk_names
 from merge_ops.errors import UserError
+from merge_ops.hub import model_folder
 from merge_ops.loading import DTYPES, load_model, load_score_head
 from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
@@ -44,7 +46,8 @@ def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ())
     for ref in named:
         if ref and ref not in models:
             models[ref] = load_model(ref, recipe.dtype)
-    shared = share(list(models.values()))
+    disk = disk_names(model_folder(reference), models[reference])
+    shared = share(list(models.values()), disk)
     _check_shapes(shared, recipe)
     sources = {
         ref: _take(model, shared, names, recipe, runtime.device)

@@ -18,7 +18,7 @@ class MergedTensor:
 
     Attributes:
         name: canonical: the text model's own for language tensors ("model.layers.3..."), the
-            target's for all others.
+            target's own on disk for all others.
         layer: index among the text model's layers, or None outside them.
         part: what of the target it belongs to.
     """
@@ -45,11 +45,15 @@ class SharedTensors:
     layers: int
 
 
-def share(models: Sequence[nn.Module]) -> SharedTensors:
+def share(models: Sequence[nn.Module], disk: Mapping[str, str] | None = None) -> SharedTensors:
     """Find the tensors that all models have; the first model is the target.
 
     Models of one class share every parameter. Otherwise they share the language part: all of the
     decoder's layers, and whatever of norm, embeddings and head each of them has.
+
+    Args:
+        models: the target, then the others.
+        disk: the target's own names on disk, by parameter name, where they are known.
 
     Raises:
         UserError: the layers of two models do not pair; the tensors that differ are named.
@@ -58,7 +62,7 @@ def share(models: Sequence[nn.Module]) -> SharedTensors:
     text = min(decoders, key=lambda d: len(d.layers))
     same_class = len({type(model) for model in models}) == 1
     names = [
-        _names(model, decoder, text, everything=same_class)
+        _names(model, decoder, text, disk or {}, everything=same_class)
         for model, decoder in zip(models, decoders, strict=True)
     ]
     common = [n for n in _untied(names[0], models[0]) if all(n in other for other in names[1:])]
@@ -73,7 +77,12 @@ def share(models: Sequence[nn.Module]) -> SharedTensors:
 
 
 def _names(
-    model: nn.Module, decoder: Decoder, text: Decoder, *, everything: bool
+    model: nn.Module,
+    decoder: Decoder,
+    text: Decoder,
+    disk: Mapping[str, str],
+    *,
+    everything: bool,
 ) -> dict[str, str]:
     """Canonical name -> parameter name of one model."""
     partners = pair_layers(text, decoder)
@@ -86,7 +95,8 @@ def _names(
         names[role if role.startswith(("lm_head.", "score.")) else f"model.{role}"] = name
     if everything:
         language = set(decoder.shapes)
-        names |= {name: name for name in _parameters(model) if name not in language}
+        rest = [name for name in _parameters(model) if name not in language]
+        names |= {disk.get(name, name): name for name in rest}
     return names
 
 

@@ -1,9 +1,11 @@
 """Text models inside vision-language models: which tensors pair, and that grafts are exact."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 from transformers import (
     CLIPVisionConfig,
@@ -18,6 +20,9 @@ from transformers.models.mllama.configuration_mllama import MllamaTextConfig, Ml
 
 from merge_ops.decoder import find_decoder, pair_layers
 from merge_ops.errors import UserError
+from merge_ops.loading import load_model
+from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.residency import Runtime, load_resident
 from merge_ops.tensors import share
 from tests.tiny import tiny_llama
 
@@ -133,3 +138,20 @@ def test_models_of_one_class_share_tower_and_projector_too() -> None:
 def test_layers_of_other_shapes_are_refused_with_both_shapes() -> None:
     with pytest.raises(UserError, match=r"mlp\.\w+\.weight is \(24, 16\) against \(24, 32\)"):
         share([tiny_llava(), tiny_llama(1, width=32)])
+
+
+def test_tensors_beside_the_language_model_go_by_their_names_on_disk(demo_folder: Path) -> None:
+    vlm, skill = (str(demo_folder / "models" / name) for name in ("vlm", "skill_sums"))
+    weight = {"weight": (Entry("multi_modal_projector.", 0.0), Entry(None, 1.0))}
+    recipe = Recipe("task_arithmetic", (Source(skill, weight),), vlm, dtype="float32")
+    resident = load_resident(recipe, Runtime())
+    with safe_open(f"{vlm}/model.safetensors", "pt") as file:
+        disk = {key for key in file.keys() if "language_model" not in key}  # noqa: SIM118
+    names = set(resident.merged_names)
+    assert {n for n in names if not n.startswith(("model.", "lm_head."))} == disk
+    assert "model.layers.0.mlp.up_proj.weight" in names
+    resident.become(recipe)
+    base, expert = (load_model(path, "float32").state_dict() for path in (vlm, skill))
+    for name, value in resident.module.state_dict().items():
+        source = base[name] if "projector" in name else expert[name]
+        torch.testing.assert_close(value, source, rtol=0, atol=1e-6)
