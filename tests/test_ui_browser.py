@@ -108,7 +108,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def served(study: Path) -> Iterator[str]:
-    """What the command prints once the server answers; it is ended as by Ctrl-C."""
+    """What the command prints once the server answers; it is ended as by Ctrl-C.
+
+    A shell's background jobs inherit that SIGINT is ignored; a terminal's programs do not.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     with subprocess.Popen(
         [sys.executable, "-c", COMMAND, "ui", str(study), "--port", "0", "--no-open"],
@@ -116,6 +119,7 @@ def served(study: Path) -> Iterator[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as command:
         assert command.stdout is not None
         printed = ""
