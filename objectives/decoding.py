@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from objectives.live_model import LiveModel
+from objectives.prompts import tokenizer_of
 from objectives.replay import DecoderCall, replay
 
 Trie = Mapping[int, "Trie"]
@@ -88,5 +89,5 @@ def _end_tokens(live: LiveModel) -> set[int]:
     config = getattr(live.module, "generation_config", None)
     ends = getattr(config, "eos_token_id", None)
     if ends is None:
-        ends = getattr(live.processor, "tokenizer", live.processor).eos_token_id
+        ends = tokenizer_of(live).eos_token_id
     return set(ends) if isinstance(ends, (list, tuple)) else {ends}

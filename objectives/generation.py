@@ -7,7 +7,7 @@ from objectives.data import Example
 from objectives.decoding import greedy, token_trie
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
-from objectives.prompts import encode, render
+from objectives.prompts import encode, render, tokenizer_of
 from objectives.records import Average, ExampleScore, Split
 from objectives.replay import DecoderCall, ReplayCache, capture
 
@@ -60,7 +60,7 @@ class Generation:
     def _answers(
         self, live: LiveModel, split: Split
     ) -> Iterator[tuple[Sequence[Example], list[str]]]:
-        tokenizer = getattr(live.processor, "tokenizer", live.processor)
+        tokenizer = tokenizer_of(live)
         examples = self.examples(split)
         trie = token_trie(self._allowed_tokens(live, examples[0])) if self.allowed else None
         calls = self.cache.get(live, split, lambda: self._capture(live, examples))
@@ -79,7 +79,7 @@ class Generation:
 
     def _allowed_tokens(self, live: LiveModel, example: Example) -> list[list[int]]:
         """Token ids of every allowed answer, its end included, as they follow a prompt."""
-        tokenizer = getattr(live.processor, "tokenizer", live.processor)
+        tokenizer = tokenizer_of(live)
 
         def ids(text: str) -> list[int]:
             return list(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -10,7 +10,7 @@ from torch import Tensor
 from objectives.data import Example
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
-from objectives.prompts import encode, render
+from objectives.prompts import encode, render, tokenizer_of
 from objectives.records import Average, ExampleScore, Split
 from objectives.replay import DecoderCall, ReplayCache, capture, replay
 
@@ -106,7 +106,7 @@ class Preference:
 
     def _lengths(self, live: LiveModel, batch: Sequence[Example]) -> Tensor:
         """Tokens of each response, its end included: (2B,)."""
-        tokenizer = getattr(live.processor, "tokenizer", live.processor)
+        tokenizer = tokenizer_of(live)
 
         def count(example: Example, answer: str | None) -> int:
             text = render(live, example, answer, image=False)

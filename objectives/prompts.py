@@ -14,6 +14,11 @@ Inputs = dict[str, Tensor]
 """What the model is called with; `input_ids` and `attention_mask` are (B, T), padded left."""
 
 
+def tokenizer_of(live: LiveModel) -> Any:
+    """The tokenizer inside the model's processor, or the processor of a text model itself."""
+    return getattr(live.processor, "tokenizer", live.processor)
+
+
 def render(live: LiveModel, example: Example, answer: str | None, *, image: bool) -> str:
     """The prompt as text; with `answer`, the whole conversation.
 
@@ -58,7 +63,7 @@ def encode(
         What the model is called with.
     """
     processor = live.processor
-    tokenizer = getattr(processor, "tokenizer", processor)
+    tokenizer = tokenizer_of(live)
     tokenizer.padding_side = "left"
     pictures = [e.image for e in examples if image and e.image is not None]
     call = processor if pictures else tokenizer
