@@ -15,7 +15,17 @@ from merge_ops.errors import UserError, did_you_mean
 from merge_ops.knobs import Knob
 from merge_ops.traits import Law, Traits
 
-__all__ = ["Knob", "MergeOp", "Value", "all_ops", "call", "check_experts", "get_op", "merge_op"]
+__all__ = [
+    "Knob",
+    "MergeOp",
+    "Value",
+    "all_ops",
+    "call",
+    "check_experts",
+    "get_op",
+    "keywords",
+    "merge_op",
+]
 
 Value = bool | float | str
 """What a parameter of a method may be, once resolved for one tensor (and one expert)."""
@@ -178,6 +188,11 @@ def call(
     """Call the method with parameters under their YAML names; an empty tensor stays as it is."""
     if base.numel() == 0:
         return base.clone()
-    reserved = {"lambda": "lambda_"}
     with torch.no_grad():
-        return op.fn(base, experts, **{reserved.get(key, key): v for key, v in values.items()})
+        return op.fn(base, experts, **keywords(values))
+
+
+def keywords(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by their names in Python rather than in YAML."""
+    reserved = {"lambda": "lambda_"}
+    return {reserved.get(key, key): value for key, value in values.items()}
