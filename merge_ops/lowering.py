@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from merge_ops.layout import Layout, MisfitError
 from merge_ops.recipe import Recipe, Setting
 from merge_ops.rewriting import Rewrite, find_method
 from merge_ops.slices import lower_slices
+from merge_ops.yaml_file import read_yaml
 
 
 def needs_target(recipe: Recipe) -> list[str]:
@@ -37,6 +39,18 @@ def lower(recipe: Recipe, layout: Layout) -> Recipe:
         raise MisfitError(place, text)
     provenance = {**recipe.provenance, "rewrite": _note(recipe)}
     return replace(method.fn(recipe, layout), provenance=provenance)
+
+
+def lower_recipe(recipe: Recipe, layout: Layout, path: Path) -> Recipe:
+    """As `lower`, for a recipe read from `path`.
+
+    Raises:
+        UserError: it does not fit the models' layers; the key's place in the file is named.
+    """
+    try:
+        return lower(recipe, layout)
+    except MisfitError as misfit:
+        raise read_yaml(path).error([(misfit.place, str(misfit))]) from None
 
 
 def _note(recipe: Recipe) -> dict[str, Any]:

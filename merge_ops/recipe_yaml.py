@@ -8,15 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from merge_ops.atomic import write_text
 from merge_ops.errors import did_you_mean
-from merge_ops.layout import Layout, MisfitError
-from merge_ops.lowering import lower
 from merge_ops.mergekit_keys import without_idle_keys
 from merge_ops.method import Method
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.references import locate, relative
 from merge_ops.rewriting import Rewrite, all_methods
 from merge_ops.settings_yaml import Problems, dump_settings, read_settings
-from merge_ops.slices_yaml import SliceFile, model_problems, read_slices, slice_problems
+from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
 from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -70,18 +68,6 @@ def parse_recipe(text: str, path: Path) -> Recipe:
     return _read(parse_yaml(text, path), None)
 
 
-def lower_recipe(recipe: Recipe, layout: Layout, path: Path) -> Recipe:
-    """As `lower`, for a recipe read from `path`.
-
-    Raises:
-        UserError: it does not fit the models' layers; the key's place in the file is named.
-    """
-    try:
-        return lower(recipe, layout)
-    except MisfitError as misfit:
-        raise read_yaml(path).error([(misfit.place, str(misfit))]) from None
-
-
 def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     problems: Problems = []
     passed: Problems = []
@@ -92,7 +78,10 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
         hint = did_you_mean(content.merge_method, methods)
         text = f"merge_method: there is no method {content.merge_method!r}{hint}"
         raise file.error([(("merge_method",), text)])
-    problems += _shape_problems(content, op)
+    problems += shape_problems(content.models, content.slices, content.base_model)
+    if isinstance(op, Rewrite) and content.slices:
+        text = f"slices: {op.name} rewrites the whole depth; write models:"
+        problems.append((("slices",), text))
     if problems and not content.models and not content.slices:
         raise file.error(problems)
     recipe = _recipe(content, op, file.path.parent, problems, passed)
@@ -103,20 +92,6 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     if notes is not None:
         notes += [f"{file.path}:{line}: {text}" for line, text in lines]
     return recipe
-
-
-def _shape_problems(content: _File, op: Method) -> Problems:
-    """Whether the file lists models, or slices that this project can merge."""
-    if content.slices is None:
-        text = "must name at least one" if content.models == [] else "this key is required"
-        return [] if content.models else [(("models",), f"models: {text}")]
-    if content.models is not None:
-        return [(("slices",), "slices: a recipe has `models` or `slices`, not both")]
-    if isinstance(op, Rewrite):
-        return [(("slices",), f"slices: {op.name} rewrites the whole depth; write models:")]
-    if not content.slices:
-        return [(("slices",), "slices: must name at least one")]
-    return slice_problems(content.slices, content.base_model)
 
 
 def _recipe(
@@ -175,23 +150,12 @@ def _misfits(recipe: Recipe, op: Method) -> Problems:
         problems.append((("merge_method",), f"{text}; call merge_ops.merge_tensor with them"))
     if isinstance(op, Rewrite):
         problems += op.misfits(recipe)
-    elif recipe.slices:
-        problems += model_problems(recipe, op)
     else:
-        problems += _count_problems(recipe, op)
+        problems += count_problems(recipe, op)
     if recipe.template == "reward_head" and recipe.reward_head is None:
         text = "mergetuna.template: 'reward_head' needs the key reward_head"
         problems.append((("mergetuna", "template"), text))
     return problems
-
-
-def _count_problems(recipe: Recipe, op: Method) -> Problems:
-    count = len(recipe.experts(op))
-    if op.min_experts <= count <= (op.max_experts or count):
-        return []
-    most = "any number of" if op.max_experts is None else str(op.max_experts)
-    text = f"models: {op.name} merges {op.min_experts} to {most} models, but got {count}"
-    return [(("models",), text)]
 
 
 def recipe_text(recipe: Recipe, folder: Path) -> str:

@@ -59,51 +59,74 @@ def read_slices(
     return tuple(found)
 
 
-def slice_problems(slices: Sequence[SliceFile], base_model: str | None) -> Problems:
-    """What of the slices' shape this project does not merge: only the depth of the models."""
+def shape_problems(
+    models: Sequence[BaseModel] | None,
+    slices: Sequence[SliceFile] | None,
+    base_model: str | None,
+) -> Problems:
+    """Whether a file lists models, or slices that keep the models' depth."""
+    if slices is None:
+        text = "must name at least one" if models == [] else "this key is required"
+        return [] if models else [(("models",), f"models: {text}")]
+    if models is not None:
+        return [(("slices",), "slices: a recipe has `models` or `slices`, not both")]
+    if not slices:
+        return [(("slices",), "slices: must name at least one")]
     problems: Problems = []
-    expected = 0
+    begin = 0
     for i, part in enumerate(slices):
-        span = part.sources[0].layer_range
-        where: Location = ("slices", i, "sources", 0, "layer_range")
-        dotted = f"slices.{i}.sources"
-        if not span[0] < span[1]:
-            text = f"must be [first, end] with first < end, but is {span}"
-            problems.append((where, f"{dotted}.0.layer_range: {text}"))
-        elif span[0] != expected:
-            text = f"slices must name every layer once, in order, so this one begins at {expected}"
-            problems.append((where, f"{dotted}.0.layer_range: {text}, but is {span}"))
-        for j, source in enumerate(part.sources[1:], 1):
-            if source.layer_range != span:
-                text = f"all sources of a slice must have one layer_range, {span}"
-                problems.append(
-                    (
-                        ("slices", i, "sources", j, "layer_range"),
-                        f"{dotted}.{j}.layer_range: {text}, but this is {source.layer_range}",
-                    )
-                )
+        problems += _range_problems(part, i, begin)
         if part.base_model not in (None, base_model):
             text = "a slice cannot have a base of its own; put base_model at the top"
             problems.append((("slices", i, "base_model"), f"slices.{i}.base_model: {text}"))
-        expected = span[1]
+        begin = part.sources[0].layer_range[1]
     return problems
 
 
-def model_problems(recipe: Recipe, op: Method) -> Problems:
-    """Rules on the models of each slice."""
+def _range_problems(part: SliceFile, index: int, begin: int) -> Problems:
+    """Rules on the layers of one slice, which must begin at layer `begin`."""
+    span = part.sources[0].layer_range
+    texts = {
+        j: f"all sources of a slice must have one layer_range, {span}, but this is {other}"
+        for j, source in enumerate(part.sources)
+        if (other := source.layer_range) != span
+    }
+    if not span[0] < span[1]:
+        texts[0] = f"must be [first, end] with first < end, but is {span}"
+    elif span[0] != begin:
+        texts[0] = (
+            f"slices must name every layer once, in order, so this one begins at {begin}, "
+            f"but is {span}"
+        )
+    places: dict[int, Location] = {
+        j: ("slices", index, "sources", j, "layer_range") for j in texts
+    }
+    return [(places[j], f"{'.'.join(map(str, places[j]))}: {text}") for j, text in texts.items()]
+
+
+def count_problems(recipe: Recipe, op: Method) -> Problems:
+    """Rules on the models that are merged: in the whole recipe, or in each slice."""
+    if not recipe.slices:
+        text = _count_text(op, len(recipe.experts(op)))
+        return [(("models",), f"models: {text}")] if text else []
     problems: Problems = []
     base = recipe.task_base(op)
     for i, part in enumerate(recipe.slices):
-        place: Location = ("slices", i, "sources")
         models = [source.model for source in part.sources]
         count = len([model for model in models if model != base])
+        text = _count_text(op, count)
         if len(set(models)) < len(models):
-            problems.append((place, f"slices.{i}.sources: a model may stand once in a slice"))
-        if count < op.min_experts or (op.max_experts or count) < count:
-            most = "any number of" if op.max_experts is None else str(op.max_experts)
-            text = f"{op.name} merges {op.min_experts} to {most} models, but got {count}"
-            problems.append((place, f"slices.{i}.sources: {text}"))
-        elif count != len(recipe.experts(op)) and not may_differ(op.name):
+            text = "a model may stand once in a slice"
+        elif not text and count != len(recipe.experts(op)) and not may_differ(op.name):
             text = f"{op.name} must merge the same models in every slice"
-            problems.append((place, f"slices.{i}.sources: {text}"))
+        if text:
+            problems.append((("slices", i, "sources"), f"slices.{i}.sources: {text}"))
     return problems
+
+
+def _count_text(op: Method, count: int) -> str:
+    """What is wrong with a number of models, or nothing."""
+    if op.min_experts <= count and (op.max_experts is None or count <= op.max_experts):
+        return ""
+    most = "any number of" if op.max_experts is None else str(op.max_experts)
+    return f"{op.name} merges {op.min_experts} to {most} models, but got {count}"

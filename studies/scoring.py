@@ -10,9 +10,9 @@ from merge_ops.errors import UserError
 from merge_ops.hub import model_folder, weights_sha256
 from merge_ops.layout import Layout
 from merge_ops.loading import HEAD_FILE
-from merge_ops.lowering import needs_target
+from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.recipe_yaml import lower_recipe, read_recipe
+from merge_ops.recipe_yaml import read_recipe
 from merge_ops.references import locate
 from merge_ops.residency import load_resident
 from objectives.records import SPLITS, ScoreSet, Split, combined
