@@ -159,11 +159,20 @@ def get_op(name: str) -> MergeOp:
     """Look a method up.
 
     Raises:
-        UserError: there is none of that name; the closest is named.
+        UserError: there is none of that name; the closest is named. Or it is a rewrite.
     """
     _discover()
     if name not in _OPS:
-        hint = did_you_mean(name, _OPS)
+        from merge_ops.rewriting import all_rewrites
+
+        rewrites = [rewrite.name for rewrite in all_rewrites()]
+        if name in rewrites:
+            raise UserError(
+                f"{name} rewrites a whole recipe: it says which tensors take which weights of "
+                "`linear`, so it cannot merge one tensor alone; put it into a recipe's "
+                "merge_method, or merge the tensor with 'linear'."
+            )
+        hint = did_you_mean(name, [*_OPS, *rewrites])
         raise UserError(f"unknown merge method {name!r}{hint} Known: {', '.join(sorted(_OPS))}.")
     return _OPS[name]
 
