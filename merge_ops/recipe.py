@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from merge_ops.registry import MergeOp, Value
+from merge_ops.registry import MergeOp, Value, get_op
 
 Gradient = tuple[float, ...]
 
@@ -53,6 +53,7 @@ class Recipe:
         exclude: substrings of the canonical names that are kept from the target.
         template: whose chat template formats prompts: "target", "reward_head" or a file.
         seed: of every random mask.
+        tasks: of a method that gives one view per expert: the expert's model by the task's name.
         provenance: where the recipe came from; it decides no weight.
     """
 
@@ -67,6 +68,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     template: str = "target"
     seed: int = 0
+    tasks: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def kept_from(self) -> str:
@@ -87,6 +89,14 @@ class Recipe:
         base = self.task_base(op)
         return [i for i, source in enumerate(self.models) if source.model != base]
 
+    def has_views(self) -> bool:
+        """Whether it stands for several models at once: a view for each of its tasks.
+
+        With the option that picks a view (`expert` of emr) a recipe is that one model.
+        """
+        views = get_op(self.method).traits.views if self.tasks else None
+        return views is not None and views not in self.parameters
+
     def excludes(self, name: str) -> bool:
         """Whether the tensor of this canonical name is kept from the target."""
         return any(part in name for part in self.exclude)
@@ -103,7 +113,7 @@ class Recipe:
         def name(reference: str | None) -> str | None:
             return None if reference is None else known.get(reference, reference)
 
-        content = [
+        content: list[Any] = [
             self.method,
             [[name(m.model), _plain_settings(m.parameters)] for m in self.models],
             name(self.base_model),
@@ -113,6 +123,8 @@ class Recipe:
             sorted(self.exclude),
             self.seed,
         ]
+        if self.has_views():
+            content.append(sorted([task, name(model)] for task, model in self.tasks.items()))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.references import locate, relative
 from merge_ops.registry import MergeOp, all_ops
 from merge_ops.settings_yaml import dump_settings, read_settings
+from merge_ops.view_recipes import task_problems
 from merge_ops.yaml_file import Location, YamlFile, parse_yaml, read_yaml, validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -33,6 +34,7 @@ class _Block(_Strict):
     exclude: list[str] = Field(default_factory=list)
     template: str = "target"
     seed: int = 0
+    tasks: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -70,7 +72,8 @@ def _read(file: YamlFile) -> Recipe:
         raise file.error([(("merge_method",), text)])
     problems: list[tuple[Location, str]] = []
     recipe = _recipe(content, op, file.path.parent, problems)
-    problems += _misfits(recipe, op)
+    said = {place for place, _ in problems}
+    problems += [problem for problem in _misfits(recipe, op) if problem[0] not in said]
     if problems:
         raise file.error(problems)
     return recipe
@@ -105,6 +108,10 @@ def _recipe(
         exclude=tuple(block.exclude) if block else (),
         template=_template(block.template, folder) if block else "target",
         seed=block.seed if block else 0,
+        tasks={
+            task: model(text, "mergetuna", "tasks", task) or ""
+            for task, text in (block.tasks if block else {}).items()
+        },
         provenance=block.provenance if block else {},
     )
     plain = tuple(Source(m.model, _without_exclusions(recipe, m)) for m in recipe.models)
@@ -124,6 +131,7 @@ def _misfits(recipe: Recipe, op: MergeOp) -> list[tuple[Location, str]]:
     if op.traits.statistics:
         text = f"merge_method: {op.name} takes {op.traits.statistics}, which a recipe cannot name"
         problems.append((("merge_method",), f"{text}; call merge_ops.merge_tensor with them"))
+    problems += task_problems(recipe, op)
     count = len(recipe.experts(op))
     if count < op.min_experts or (op.max_experts is not None and count > op.max_experts):
         most = "any number of" if op.max_experts is None else str(op.max_experts)
@@ -175,6 +183,8 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
         if recipe.reward_head:
             block["reward_head"] = name(recipe.reward_head)
         block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
+        if recipe.tasks:
+            block["tasks"] = {task: name(model) for task, model in recipe.tasks.items()}
         block |= {"seed": recipe.seed, "provenance": dict(recipe.provenance)}
         content["mergetuna"] = block
     return content

@@ -1,7 +1,7 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -96,6 +96,23 @@ class ResidentModel:
             self._written[tensor.name] = key
             changed.append((tensor, merged))
         self._note(changed)
+
+    def inputs(self, recipe: Recipe) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
+        """What `recipe` merges: the live parameter's name in `module`, its base, its experts.
+
+        Raises:
+            UserError: the recipe is of other models or terms than the resident ones.
+        """
+        self._check(recipe)
+        op = get_op(recipe.method)
+        owners = {id(p): n for n, p in reversed(list(self.module.named_parameters()))}
+        for tensor in self._tensors:
+            experts = [
+                self._sources[recipe.models[i].model][tensor.name] for i in recipe.experts(op)
+            ]
+            reference = recipe.task_base(op)
+            base = self._sources[reference][tensor.name] if reference else experts[0]
+            yield owners[id(self._parameters[tensor.name])], base, experts
 
     def fingerprint(self, part: Part) -> str:
         """A digest of all that decides the weights of one part of the live model."""

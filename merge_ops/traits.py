@@ -43,6 +43,8 @@ class Traits:
             methods whose change is costly: solved once, scaled often. A knob beside the scale
             is then searched over a short list of values.
         statistics: the parameter that takes one tensor of statistics per expert; no recipe key.
+        views: the option that picks one of several models that the method makes at once: the
+            place of an expert, or "unified" for what they share.
         kept: `kept(n, density)` is the exact number of the n entries of a task vector that stay.
         ends: where the method gives back one of its inputs.
         breaks: laws that the method breaks by definition, each with the reason.
@@ -53,6 +55,7 @@ class Traits:
     scale: str | None = None
     solve: Callable[..., Tensor] | None = None
     statistics: str | None = None
+    views: str | None = None
     kept: Callable[[int, float], int] | None = None
     ends: tuple[End, ...] = ()
     breaks: Mapping[Law, str] = field(default_factory=dict)

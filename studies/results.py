@@ -20,6 +20,7 @@ def show_results(results: Mapping[str, Any], out: Path) -> None:
     say()
     say(f"recipe      {out / RECIPE}")
     say(f"pictures    {out / HISTORY}")
-    say(f"            {out / DEPTH}")
+    if (out / DEPTH).is_file():
+        say(f"            {out / DEPTH}")
     say(f"checkpoint  {me} merge {out / RECIPE} --out {out / 'checkpoint'}")
     say(f"all trials  {me} trials {out}    or in MLflow: {me} ui {out}")

@@ -74,6 +74,9 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
             f"The search over depth {verdict} the {BEST_GLOBAL} of a search of equal budget: "
             f"{_interval(rival, sign=True)} points."
         )
+    if results.get("tasks"):
+        views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
+        sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
     selection = results["winner"]
     sentences.append(
         f"The winner scored {100 * selection['selection']:.1f} on the selection split, "

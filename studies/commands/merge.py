@@ -13,6 +13,10 @@ def merge(
     dtype: Annotated[
         str | None, typer.Option(help="Of the written weights; default: the recipe's.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Of a recipe with views (EMR), write this one; else what they share."),
+    ] = None,
     *,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
@@ -20,5 +24,7 @@ def merge(
     from studies.console import say
     from studies.export import build_checkpoint
 
-    content, count = build_checkpoint(recipe, out, device=device, dtype=dtype, overwrite=overwrite)
+    content, count = build_checkpoint(
+        recipe, out, device=device, dtype=dtype, task=task, overwrite=overwrite
+    )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
