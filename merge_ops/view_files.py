@@ -1,81 +1,26 @@
-"""The file of masks beside an exported unified model: one bit an entry, one rescaler a tensor."""
+"""The file of masks beside an exported unified model: one bit an entry, one rescaler a tensor.
+
+For task number i and each merged tensor by its name in the checkpoint it holds `mask.<i>.<name>`
+(uint8, as `merge_ops.bits` packs it) and `rescaler.<i>.<name>` (float32, ()). Its metadata names
+the tasks in their order, as JSON, the dtype in which task vectors are taken, and the sha256 of the
+base.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from merge_ops.bits import pack, unpack
-from merge_ops.disk_names import disk_names
+from merge_ops.bits import unpack
 from merge_ops.errors import UserError, did_you_mean
-from merge_ops.hub import weights_sha256
 from merge_ops.loading import DTYPES
-from merge_ops.methods.emr import unified, view
-from merge_ops.recipe import Recipe
-from merge_ops.registry import get_op
-from merge_ops.resident import ResidentModel
-from merge_ops.task_vectors import task_vectors
 
 MASKS_FILE = "emr_masks.safetensors"
-_KIND, _VERSION = "emr_views", "1"
-
-
-def write_views(resident: ResidentModel, recipe: Recipe, folder: Path) -> Path:
-    """Write the masks and rescalers of every task beside an exported unified model.
-
-    The file holds, for task number i and each merged tensor by its name in the checkpoint,
-    `mask.<i>.<name>` (uint8, see `pack`) and `rescaler.<i>.<name>` (float32, ()); its metadata
-    names the tasks in their order, as JSON, the dtype in which task vectors are taken, and the
-    sha256 of the base.
-
-    Args:
-        resident: the models of the recipe.
-        recipe: with views.
-        folder: holds the checkpoint already.
-
-    Raises:
-        UserError: the exported dtype is too coarse to give tau_u back.
-    """
-    op = get_op(recipe.method)
-    models = [recipe.models[i].model for i in recipe.experts(op)]
-    places = [models.index(model) for model in recipe.tasks.values()]
-    stored = disk_names(folder, resident.module)
-    parameters = dict(resident.module.named_parameters())
-    tensors: dict[str, Tensor] = {}
-    for name, base, experts in resident.inputs(recipe):
-        _check_dtype(name, parameters[name].dtype, base.dtype)
-        taus = task_vectors(base, experts)
-        whole = unified(taus)
-        for i, place in enumerate(places):
-            mask, rescaler = view(taus[place], whole)
-            key = f"{i}.{stored.get(name, name)}"
-            tensors[f"mask.{key}"] = pack(mask)
-            tensors[f"rescaler.{key}"] = rescaler.cpu()
-    metadata = {
-        "format": "pt",
-        "kind": _KIND,
-        "version": _VERSION,
-        "bit_order": "little",
-        "tasks": json.dumps(list(recipe.tasks)),
-        "dtype": recipe.dtype or "",
-        "base_sha256": weights_sha256(recipe.base_model or ""),
-    }
-    save_file(tensors, folder / MASKS_FILE, metadata=metadata)
-    return folder / MASKS_FILE
-
-
-def _check_dtype(name: str, written: torch.dtype, merged: torch.dtype) -> None:
-    if torch.promote_types(written, merged) != written:
-        raise UserError(
-            f"{name}: views are rebuilt from the unified model, which must keep the dtype of the "
-            f"merge, {merged}, but would be written in {written}. Leave out --dtype (and "
-            "out_dtype), or write one view by --task."
-        )
+KIND, VERSION = "emr_views", "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +63,10 @@ class ViewsFile:
         with safe_open(self.path, "pt") as file:
             for name in self.names:
                 if name not in shapes:
-                    raise UserError(f"{self.path}: {name} is no tensor of the model beside it.")
+                    raise UserError(
+                        f"{self.path}: the model beside it and the base must share {name}, but do "
+                        "not; the masks are of another model."
+                    )
                 bits = file.get_tensor(f"mask.{number}.{name}")
                 rescaler = file.get_tensor(f"rescaler.{number}.{name}")
                 _check_mask(self.path, name, bits, shapes[name])
@@ -142,23 +90,30 @@ def read_views(path: Path) -> ViewsFile:
         ) from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: the file is damaged or no safetensors file: {error}") from None
-    if (about.get("kind"), about.get("version")) != (_KIND, _VERSION):
-        raise UserError(f"{path}: must hold EMR masks of version {_VERSION}, but does not say so.")
+    if (about.get("kind"), about.get("version")) != (KIND, VERSION):
+        raise UserError(f"{path}: must hold EMR masks of version {VERSION}, but does not say so.")
     tasks = _tasks(path, about.get("tasks", ""))
     names = sorted(key.removeprefix("mask.0.") for key in keys if key.startswith("mask.0."))
-    wanted = {
-        f"{part}.{i}.{name}"
-        for part in ("mask", "rescaler")
-        for i in range(len(tasks))
-        for name in names
-    }
-    if keys != wanted or not names:
-        odd = sorted(keys ^ wanted)[:3]
-        raise UserError(f"{path}: each task needs a mask and a rescaler per tensor; see {odd}.")
+    if not names or not _complete(keys, len(tasks), names):
+        raise UserError(
+            f"{path}: each of {len(tasks)} tasks needs one mask and one rescaler per tensor, but "
+            f"there are {len(keys)} entries for {len(names)} tensors; the file is incomplete."
+        )
     dtype = about.get("dtype") or None
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"{path}: `dtype` must be one of {', '.join(DTYPES)}, but is {dtype!r}.")
     return ViewsFile(path, tasks, tuple(names), dtype, about.get("base_sha256", ""))
+
+
+def _complete(keys: Set[str], tasks: int, names: Sequence[str]) -> bool:
+    if len(keys) != 2 * tasks * len(names):  # first: a hostile file may promise any number
+        return False
+    return all(
+        f"{part}.{i}.{name}" in keys
+        for part in ("mask", "rescaler")
+        for i in range(tasks)
+        for name in names
+    )
 
 
 def _tasks(path: Path, text: str) -> tuple[str, ...]:

@@ -67,7 +67,11 @@ def task_problems(recipe: Recipe, op: MergeOp) -> list[tuple[Location, str]]:
     problems: list[tuple[Location, str]] = []
     seen: dict[str, str] = {}
     for task, model in recipe.tasks.items():
-        problem = name_problem(task) or _expert_problem(model, recipe, op)
+        bad = name_problem(task)
+        if bad:  # such a name would break the message's one line
+            problems.append(((*place, task), f"mergetuna.tasks: {bad}"))
+            continue
+        problem = _expert_problem(model, recipe, op)
         first = seen.setdefault(model, task)
         if not problem and first != task:
             problem = f"{Path(model).name} is the expert of task {first!r} already"

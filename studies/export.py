@@ -14,7 +14,7 @@ from merge_ops.recipe import Recipe
 from merge_ops.recipe_yaml import read_recipe, recipe_text, write_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
-from merge_ops.view_files import write_views
+from merge_ops.view_export import check_dtypes, write_views
 from merge_ops.view_recipes import view_of
 from studies.view_card import views_section
 
@@ -125,6 +125,8 @@ def build_checkpoint(
         recipe = view_of(recipe, task)
     if dtype is not None:
         recipe = replace(recipe, out_dtype=dtype)
+    if recipe.has_views():
+        check_dtypes(recipe)
     check_free(out, overwrite=overwrite)
     resident = load_resident(recipe, Runtime(device))
     resident.become(recipe)

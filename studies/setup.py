@@ -64,7 +64,7 @@ def read_study(path: Path) -> StudyFile:
     template = _template(config, op, path.parent, problems)
     names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
     template = replace(template, tasks=template_tasks(template, op, names))
-    problems += _misfits(config, op) + task_misfits(config, op, names, list(template.tasks))
+    problems += _misfits(config, op) + task_misfits(config, op, names, template.tasks)
     if problems:
         raise file.error(problems)
     labels = tuple(name.replace(".", "-") for name in names)

@@ -1,6 +1,6 @@
 """Which expert's view scores which objective, in studies of a method that gives views (EMR)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from merge_ops.errors import did_you_mean
 from merge_ops.recipe import Recipe
@@ -23,7 +23,7 @@ def template_tasks(template: Recipe, op: MergeOp, names: Sequence[str]) -> dict[
 
 
 def task_misfits(
-    config: StudyConfig, op: MergeOp, names: Sequence[str], tasks: Sequence[str]
+    config: StudyConfig, op: MergeOp, names: Sequence[str], tasks: Mapping[str, str]
 ) -> Problems:
     """Rules between the method, the experts' names and the objectives' tasks.
 
@@ -31,7 +31,7 @@ def task_misfits(
         config: the study.
         op: its method.
         names: of the experts.
-        tasks: those of them that have a view.
+        tasks: those of them that have a view, with their models.
     """
     if op.traits.views is None:
         text = f"{op.name} gives one model for all objectives; leave this key out"
@@ -48,6 +48,9 @@ def task_misfits(
         problem = name_problem(name)
         if problem:
             problems.append((("experts", i), f"experts.{i}.name: {problem}"))
+    if len(set(tasks.values())) < len(tasks):
+        text = f"experts: {op.name} gives one view per expert, so each must be another model"
+        problems.append((("experts",), text))
     if op.traits.views in config.parameters:
         text = "each objective picks its view by its own key `task`; leave this one out"
         place = ("parameters", op.traits.views)

@@ -21,6 +21,7 @@ def merge(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
+    from merge_ops.view_files import MASKS_FILE
     from studies.console import say
     from studies.export import build_checkpoint
 
@@ -28,3 +29,5 @@ def merge(
         recipe, out, device=device, dtype=dtype, task=task, overwrite=overwrite
     )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
+    if content.has_views():
+        say(f"The unified model, and {MASKS_FILE}: the views of {', '.join(content.tasks)}")
