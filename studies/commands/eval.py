@@ -21,6 +21,8 @@ def evaluate(
     import json
     import sys
 
+    from rich.markup import escape
+
     from studies.console import say
     from studies.scoring import check_split, figures_of, score_once
 
@@ -29,4 +31,4 @@ def evaluate(
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
         return
     for line in figures_of(result):
-        say(line)
+        say(escape(line))

@@ -21,6 +21,8 @@ def merge(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
+    from rich.markup import escape
+
     from merge_ops.view_files import MASKS_FILE
     from studies.console import say
     from studies.export import build_checkpoint
@@ -30,4 +32,6 @@ def merge(
     )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
     if content.has_views():
-        say(f"The unified model, and {MASKS_FILE}: the views of {', '.join(content.tasks)}")
+        say(
+            f"The unified model, and {MASKS_FILE}: the views of {escape(', '.join(content.tasks))}"
+        )
