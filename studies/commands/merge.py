@@ -32,6 +32,5 @@ def merge(
     )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
     if content.has_views():
-        say(
-            f"The unified model, and {MASKS_FILE}: the views of {escape(', '.join(content.tasks))}"
-        )
+        names = escape(", ".join(content.tasks))
+        say(f"It is the unified model; {MASKS_FILE} holds the views of {names}.")
