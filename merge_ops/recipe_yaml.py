@@ -178,8 +178,8 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if recipe.parameters:
         content["parameters"] = dump_settings(recipe.parameters)
     content |= {k: v for k in ("dtype", "out_dtype") if (v := getattr(recipe, k))}
-    if recipe.target:
-        block: dict[str, Any] = {"version": 1, "target": name(recipe.target)}
+    if recipe.target or recipe.tasks:
+        block: dict[str, Any] = {"version": 1, "target": name(recipe.kept_from())}
         if recipe.reward_head:
             block["reward_head"] = name(recipe.reward_head)
         block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}

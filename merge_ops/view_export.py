@@ -12,7 +12,7 @@ from merge_ops.disk_names import disk_names
 from merge_ops.errors import UserError
 from merge_ops.hub import weights_sha256
 from merge_ops.loading import DTYPES
-from merge_ops.methods.emr import unified, view
+from merge_ops.methods.emr import emr, unified, view
 from merge_ops.recipe import Recipe
 from merge_ops.registry import get_op
 from merge_ops.resident import ResidentModel
@@ -31,9 +31,14 @@ def write_views(resident: ResidentModel, recipe: Recipe, folder: Path) -> Path:
         folder: holds the checkpoint already.
 
     Raises:
-        UserError: a tensor's exported dtype is too coarse to give tau_u back.
+        UserError: the method is not emr, or a tensor's exported dtype is too coarse to give tau_u
+            back.
     """
     op = get_op(recipe.method)
+    if op.fn is not emr:
+        raise UserError(
+            f"{op.name}: masks and rescalers are exported for emr alone; write one view by --task."
+        )
     models = [recipe.models[i].model for i in recipe.experts(op)]
     places = [models.index(model) for model in recipe.tasks.values()]
     stored = disk_names(folder, resident.module)

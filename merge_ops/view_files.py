@@ -57,15 +57,15 @@ class ViewsFile:
             hint = did_you_mean(task, self.tasks)
             raise UserError(
                 f"{self.path}: there is no task {task!r}{hint or ';'} it has "
-                f"{', '.join(self.tasks)}."
+                f"{', '.join(map(repr, self.tasks))}."
             )
         number = self.tasks.index(task)
         with safe_open(self.path, "pt") as file:
             for name in self.names:
                 if name not in shapes:
                     raise UserError(
-                        f"{self.path}: the model beside it and the base must share {name}, but do "
-                        "not; the masks are of another model."
+                        f"{self.path}: the model beside it and the base must share {name!r}, but "
+                        "do not; the masks are of another model."
                     )
                 bits = file.get_tensor(f"mask.{number}.{name}")
                 rescaler = file.get_tensor(f"rescaler.{number}.{name}")
@@ -131,18 +131,18 @@ def _check_mask(path: Path, name: str, bits: Tensor, shape: torch.Size) -> None:
     size = (shape.numel() + 7) // 8
     if bits.dtype != torch.uint8 or tuple(bits.shape) != (size,):
         raise UserError(
-            f"{path}: the mask of {name} must be {size} bytes, one bit for each entry of "
+            f"{path}: the mask of {name!r} must be {size} bytes, one bit for each entry of "
             f"{tuple(shape)}, but is {tuple(bits.shape)} of {bits.dtype}."
         )
     spare = shape.numel() % 8
     if spare and int(bits[-1]) >> spare:
-        raise UserError(f"{path}: the mask of {name} has bits set beyond its last entry.")
+        raise UserError(f"{path}: the mask of {name!r} has bits set beyond its last entry.")
 
 
 def _check_rescaler(path: Path, name: str, rescaler: Tensor) -> None:
     whole = rescaler.dtype == torch.float32 and rescaler.dim() == 0
     if not whole or not bool(rescaler.isfinite() & (rescaler >= 0)):
         raise UserError(
-            f"{path}: the rescaler of {name} must be one finite float32, not negative, but is "
+            f"{path}: the rescaler of {name!r} must be one finite float32, not negative, but is "
             f"{rescaler.tolist()} of {rescaler.dtype}."
         )

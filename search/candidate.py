@@ -6,11 +6,11 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe
 from merge_ops.view_recipes import view_of
 
-Scene = tuple[Recipe, list[int]]
+Member = tuple[Recipe, list[int]]
 """What the live model becomes, and the places of the objectives that are then scored."""
 
 
-def scenes(recipe: Recipe, objectives: Sequence[str], tasks: Mapping[str, str]) -> list[Scene]:
+def members(recipe: Recipe, objectives: Sequence[str], tasks: Mapping[str, str]) -> list[Member]:
     """The models of one candidate, in order; every objective is scored on exactly one.
 
     Args:

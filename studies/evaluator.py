@@ -12,7 +12,7 @@ from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
 from objectives.objective import Objective, score_all
 from objectives.records import ScoreSet, Split
-from search.candidate import scenes
+from search.candidate import members
 
 TEST_READS = "test_reads.jsonl"
 
@@ -70,7 +70,7 @@ class Evaluator:
             UserError: the recipe is not of the resident models, or has no view for an objective.
         """
         chosen = self.objectives if objectives is None else objectives
-        models = scenes(recipe, [objective.name for objective in chosen], self.tasks)
+        models = members(recipe, [objective.name for objective in chosen], self.tasks)
         if split == "test":
             log_test_read(self.folder, why, self.digest(recipe))
         seconds = {"build": 0.0, "score": 0.0}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -79,6 +80,25 @@ def test_a_rebuilt_view_is_the_live_view_bit_for_bit(
     wanted = live(view_of(recipe_of(near), task))
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, wanted[name]), name
+
+
+def test_the_card_describes_the_files_well_enough_for_numpy(
+    near: dict[str, str], exported: Path
+) -> None:
+    base, whole, views = (
+        {name: tensor.numpy() for name, tensor in load_file(path).items()}
+        for path in (
+            Path(near["base"]) / "model.safetensors",
+            exported / "model.safetensors",
+            exported / MASKS_FILE,
+        )
+    )
+    for name, want in live(view_of(recipe_of(near), ODD)).items():
+        bits = views[f"mask.1.{name}"]
+        mask = np.unpackbits(bits, bitorder="little", count=want.numel()).reshape(want.shape)
+        tau = whole[name] - base[name]
+        got = base[name] + views[f"rescaler.1.{name}"] * (mask * tau)
+        torch.testing.assert_close(torch.from_numpy(got), want, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

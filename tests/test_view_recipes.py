@@ -146,3 +146,10 @@ def test_one_view_may_be_read_from_parameters_alone(near: dict[str, str]) -> Non
     named = view_of(recipe_of(near), ODD)
     assert plain.digest() == named.digest()
     assert view_name(plain) is None
+
+
+def test_tasks_are_written_where_no_target_is_named(near: dict[str, str], tmp_path: Path) -> None:
+    recipe = recipe_of(near, target=None)
+    again = parse_recipe(recipe_text(recipe, tmp_path), tmp_path / "recipe.yaml")
+    assert again.tasks == recipe.tasks
+    assert again.digest() == recipe.digest()
