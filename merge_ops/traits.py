@@ -48,6 +48,8 @@ class Traits:
         formula: `formula(facts, **parameters)` gives the method as one expression over the
             elements of a tensor, or None where those parameters make it more than that.
         statistics: the parameter that takes one tensor of statistics per expert; no recipe key.
+        views: the option that picks one of several models that the method makes at once: the
+            place of an expert, or "unified" for what they share.
         kept: `kept(n, density)` is the exact number of the n entries of a task vector that stay.
         ends: where the method gives back one of its inputs.
         breaks: laws that the method breaks by definition, each with the reason.
@@ -60,6 +62,7 @@ class Traits:
     operands: Literal["weights", "task_vectors"] = "weights"
     formula: Callable[..., Formula | None] | None = None
     statistics: str | None = None
+    views: str | None = None
     kept: Callable[[int, float], int] | None = None
     ends: tuple[End, ...] = ()
     breaks: Mapping[Law, str] = field(default_factory=dict)
