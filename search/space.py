@@ -149,7 +149,8 @@ class SearchSpace:
         sources = tuple(
             Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
         )
-        recipe = replace(self.template, models=sources, parameters=common)
+        base = self.template.task_base(op)  # mergekit would merge a base that the method ignores
+        recipe = replace(self.template, models=sources, parameters=common, base_model=base)
         return lower(recipe, Layout(self.layers, self.names))
 
     def _setting(self, knob: str, owner: str, values: Mapping[str, float]) -> Setting:

@@ -7,6 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.registry import get_op
 from merge_ops.view_recipes import UNIFIED, view_of
 from objectives.objective import Objective
 from objectives.records import ScoreSet, combined
@@ -89,7 +90,8 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
         Source(m.model, {"weight": (Entry(None, weight),)})
         for m, weight in zip(template.models, weights, strict=True)
     )
-    return replace(template, method=method, models=models, parameters={}, tasks={})
+    plain = replace(template, method=method, models=models, parameters={}, tasks={})
+    return replace(plain, base_model=plain.task_base(get_op(method)))
 
 
 def confirm_best(

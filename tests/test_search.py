@@ -24,6 +24,8 @@ DIMENSIONS = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(5)]
 def space(bands: int = 3, *, halves: bool = False, method: str = "ties") -> SearchSpace:
     template = Recipe(method, (Source("v"), Source("m")), "base", target="v")
     ranges = {"weight": KnobRange(0.0, 1.5), "density": KnobRange(0.2, 1.0)}
+    if method == "linear":
+        ranges = {"weight": KnobRange(0.0, 1.5)}
     if method == "task_arithmetic":
         ranges = {"weight": KnobRange(0.0, 1.5), "lambda": KnobRange(0.5, 1.0)}
     return SearchSpace(template, ("vlm", "math"), ranges, 6, bands, halves)
@@ -68,6 +70,14 @@ def test_a_knob_for_all_experts_has_no_owner() -> None:
 @pytest.mark.parametrize(("bands", "count"), [(1, 4), (6, 24)])
 def test_the_number_of_dimensions(bands: int, count: int) -> None:
     assert len(space(bands).dimensions()) == count
+
+
+def test_recipes_of_methods_that_ignore_a_base_name_none() -> None:
+    """mergekit would merge the base too, and then miss its weight."""
+    for method, base in (("linear", None), ("task_arithmetic", "base")):
+        one = space(method=method)
+        point = one.uniform([0.5, 0.5], {})
+        assert one.decode(point).base_model == base
 
 
 def test_spaces_that_cannot_be_are_refused() -> None:
