@@ -13,6 +13,9 @@ from merge_ops.errors import UserError
 
 Shape = tuple[int, ...]
 
+_LISTED = 4
+"""How many differing tensors a refusal names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
@@ -48,7 +51,7 @@ def find_decoder(model: nn.Module) -> Decoder:
     decoder = inner.get_decoder()
     while hasattr(decoder, "get_decoder") and (deeper := decoder.get_decoder()) is not decoder:
         decoder = deeper
-    count = inner.config.get_text_config(decoder=True).num_hidden_layers
+    count = getattr(inner.config.get_text_config(decoder=True), "num_hidden_layers", 0)
     decoder, stack_name, stack = _stack(decoder, count, type(model).__name__)
     names = {id(p): n for n, p in reversed(list(model.named_parameters(remove_duplicate=False)))}
     layers = tuple({k: names[id(p)] for k, p in layer.named_parameters()} for layer in stack)
@@ -57,7 +60,7 @@ def find_decoder(model: nn.Module) -> Decoder:
         for k, p in decoder.named_parameters()
         if not k.startswith(f"{stack_name}.")
     }
-    outside |= _heads(inner, names)
+    outside = _with_embeddings(outside, inner, names) | _heads(inner, names)
     wanted = {n for layer in layers for n in layer.values()} | set(outside.values())
     shapes = {
         n: tuple(p.shape) for n, p in model.named_parameters(remove_duplicate=False) if n in wanted
@@ -80,6 +83,20 @@ def _stack(decoder: nn.Module, count: int, owner: str) -> tuple[nn.Module, str, 
         f"{owner}: its decoder must hold a stack of {count} layers (num_hidden_layers), "
         "but has none; the checkpoint's config does not describe it."
     )
+
+
+def _with_embeddings(
+    outside: Mapping[str, str], model: Any, names: Mapping[int, str]
+) -> dict[str, str]:
+    """The input embeddings under one role, whatever they are called and wherever they stand."""
+    try:
+        weight = getattr(model.get_input_embeddings(), "weight", None)
+    except (NotImplementedError, AttributeError):  # transformers knows none of this model
+        weight = None
+    own = names.get(id(weight))
+    if own is None:
+        return dict(outside)
+    return {**{k: n for k, n in outside.items() if n != own}, "embed_tokens.weight": own}
 
 
 def _heads(model: nn.Module, names: Mapping[int, str]) -> dict[str, str]:
@@ -108,14 +125,25 @@ def pair_layers(source: Decoder, target: Decoder) -> tuple[int, ...]:
     partners = [j for j in range(len(target.layers)) if target.signature(j) in set(kinds)]
     if [target.signature(j) for j in partners] == kinds:
         return tuple(partners)
-    ours, theirs = dict(source.signature(0)), dict(target.signature(0))
-    differing = [
-        f"{k} is {ours.get(k, 'absent')} against {theirs.get(k, 'absent')}"
-        for k in sorted(ours.keys() | theirs.keys())
-        if ours.get(k) != theirs.get(k)
-    ]
     raise UserError(
         f"the layers of the models must pair one to one, but {source.owner} has "
         f"{len(source.layers)} layers and {target.owner} has {len(partners)} of the same kind "
-        f"among {len(target.layers)}; in layer 0, {'; '.join(differing) or 'nothing'} differs."
+        f"among {len(target.layers)}; {_difference(source, target)}."
     )
+
+
+def _difference(source: Decoder, target: Decoder) -> str:
+    """In words, what keeps layers from pairing: tensors of layer 0, else the depth."""
+    ours, theirs = dict(source.signature(0)), dict(target.signature(0))
+    found = [
+        f"{key} is {ours.get(key, 'absent')} against {theirs.get(key, 'absent')}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+    if found:
+        more = f"; and {len(found) - _LISTED} more differ" if len(found) > _LISTED else ""
+        return f"in layer 0, {'; '.join(found[:_LISTED])}{more}"
+    for i in range(min(len(source.layers), len(target.layers))):
+        if source.signature(i) != target.signature(i):
+            return f"layers 0 to {i - 1} agree, layer {i} does not"
+    return "layers of one kind agree, but the depth must be the same"

@@ -56,12 +56,9 @@ def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
     }
     names = disk_names(checkpoints[target].places)
     shared = share([checkpoint.model for checkpoint in checkpoints.values()], names)
-    for name, shapes in shared.misfits.items():
+    for name, reason in shared.misfits.items():
         if not recipe.excludes(name):
-            raise UserError(
-                f"{name} must have one shape in all models, but is {shapes}; "
-                "add it to mergetuna.exclude to keep the target's."
-            )
+            raise UserError(f"{name} {reason}; add it to mergetuna.exclude to keep the target's.")
     tensors = [tensor for tensor in shared.tensors if not recipe.excludes(tensor.name)]
     parameters = dict(checkpoints[target].model.named_parameters(remove_duplicate=False))
     numels = {t.name: parameters[shared.names[0][t.name]].numel() for t in tensors}

@@ -35,7 +35,8 @@ class SharedTensors:
     Attributes:
         tensors: in the order of the target's parameters; tied ones stand once.
         names: for each model, its own parameter names by canonical name.
-        misfits: canonical names whose shapes differ between models, with the shapes in words.
+        misfits: canonical names of what cannot be merged although all models have it, and why:
+            shapes that differ, or a head of its own where the target's is its embeddings.
         layers: how many text layers depth is measured against.
     """
 
@@ -71,7 +72,10 @@ def share(models: Sequence[nn.Module], disk: Mapping[str, str] | None = None) ->
     for name in common:
         seen = [shape[own[name]] for own, shape in zip(names, shapes, strict=True)]
         if len(set(seen)) > 1:
-            misfits[name] = " against ".join(map(str, dict.fromkeys(seen)))
+            misfits[name] = "must have one shape in all models, but is " + " against ".join(
+                f"{shape} in {type(model).__name__}" for shape, model in _first_of(seen, models)
+            )
+    misfits |= _lost_heads(models, names)
     tensors = tuple(_describe(name) for name in common if name not in misfits)
     return SharedTensors(tensors, tuple(names), misfits, len(text.layers))
 
@@ -112,6 +116,30 @@ def _untied(names: Mapping[str, str], model: nn.Module) -> list[str]:
     for name in sorted(names, key=lambda n: (n.startswith("lm_head."), place[names[n]])):
         kept.setdefault(id(parameters[names[name]]), name)
     return sorted(kept.values(), key=lambda n: place[names[n]])
+
+
+def _first_of(
+    shapes: Sequence[tuple[int, ...]], models: Sequence[nn.Module]
+) -> list[tuple[tuple[int, ...], nn.Module]]:
+    """Each shape once, with the first model that has it."""
+    pairs = list(zip(shapes, models, strict=True))
+    return [pair for i, pair in enumerate(pairs) if pair[0] not in shapes[:i]]
+
+
+def _lost_heads(models: Sequence[nn.Module], names: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The embeddings, if they are the target's head too but not another model's."""
+    embeddings, head = "model.embed_tokens.weight", "lm_head.weight"
+    if embeddings not in names[0] or names[0].get(head) != names[0][embeddings]:
+        return {}
+    for model, own in zip(models[1:], names[1:], strict=True):
+        if head in own and own[head] != own.get(embeddings):
+            owners = f"{type(models[0]).__name__} and not in {type(model).__name__}"
+            shape = tuple(_parameters(model)[own[head]].shape)
+            return {
+                embeddings: "must be tied to lm_head.weight in all models or in none, but is "
+                f"tied in {owners}, whose lm_head.weight {shape} has no place in the target"
+            }
+    return {}
 
 
 def _describe(name: str) -> MergedTensor:
