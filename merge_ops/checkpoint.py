@@ -40,19 +40,10 @@ class Checkpoint:
     _whole: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
-        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree.
-
-        Raises:
-            UserError: it is not stored in floating point.
-        """
+        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree."""
         if not self.places:
             return self._read_whole(name)
         place = self.places[name]
-        if place.dtype not in _TORCH:
-            raise UserError(
-                f"{self.reference}: {place.key} must be stored as floating point, but is "
-                f"{place.dtype}; dequantise the model first."
-            )
         with safe_open(place.path, "pt") as file:
             tensor: Tensor = file.get_tensor(place.key)
         return tensor.to(self.dtype)
@@ -78,11 +69,14 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
         dtype: a key of `DTYPES`, or None for the checkpoint's own.
 
     Raises:
-        UserError: parameters are missing on disk, or have other shapes there.
+        UserError: parameters have other shapes on disk, or are not stored in floating point.
     """
     model = empty_model(reference)
     places = disk_places(model_folder(reference), model)
     parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, place in places.items():
+        if name in parameters:
+            _check_dtype(reference, place)
     wrong = [
         f"{name} is {place.shape} on disk and {tuple(parameters[name].shape)} in the model"
         for name, place in places.items()
@@ -94,6 +88,14 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     missing = [name for name, parameter in parameters.items() if id(parameter) not in stored]
     chosen = DTYPES[dtype] if dtype else _own_dtype(model, places)
     return Checkpoint(reference, model, chosen, {} if missing else _tied(places, parameters))
+
+
+def _check_dtype(reference: str, place: Place) -> None:
+    if place.dtype not in _TORCH:
+        raise UserError(
+            f"{reference}: {place.key} must be stored as one of {', '.join(_TORCH)}, but is "
+            f"{place.dtype}; dequantise the model first."
+        )
 
 
 def _own_dtype(model: nn.Module, places: Mapping[str, Place]) -> torch.dtype:

@@ -96,4 +96,4 @@ def _rope_set(stated: Mapping[str, Any]) -> dict[str, object]:
 def _word(value: object) -> str:
     if value is None:
         return "not set"
-    return f"{value:g}" if isinstance(value, float) and abs(value) < 1e5 else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

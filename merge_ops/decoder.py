@@ -3,7 +3,7 @@
 Nothing here knows a model family: everything is read off the module tree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,18 +132,39 @@ def pair_layers(source: Decoder, target: Decoder) -> tuple[int, ...]:
     )
 
 
+def layer_map(pairs: Sequence[tuple[int, int]]) -> str:
+    """Pairs of layers as runs of neighbours: "0-2 -> 0-2, 3-6 -> 4-7"."""
+    runs: list[list[tuple[int, int]]] = []
+    for pair in pairs:
+        if runs and (pair[0] - 1, pair[1] - 1) == runs[-1][-1]:
+            runs[-1].append(pair)
+        else:
+            runs.append([pair])
+    return ", ".join(
+        f"{_span(run[0][0], run[-1][0])} -> {_span(run[0][1], run[-1][1])}" for run in runs
+    )
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
+
+
 def _difference(source: Decoder, target: Decoder) -> str:
-    """In words, what keeps layers from pairing: tensors of layer 0, else the depth."""
-    ours, theirs = dict(source.signature(0)), dict(target.signature(0))
+    """In words, what keeps layers from pairing: tensors and shapes, else their number or order."""
+    kinds = {target.signature(j) for j in range(len(target.layers))}
+    for i in range(len(source.layers)):
+        if source.signature(i) not in kinds:
+            closest = min(kinds, key=lambda kind: len(set(kind) ^ set(source.signature(i))))
+            return _tensors(f"model.layers.{i}", dict(source.signature(i)), dict(closest))
+    return "each kind of layer is in both, but not in the same number and order"
+
+
+def _tensors(prefix: str, ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> str:
+    """What differs between two layers, in words."""
     found = [
-        f"{key} is {ours.get(key, 'absent')} against {theirs.get(key, 'absent')}"
+        f"{prefix}.{key} is {ours.get(key, 'absent')} against {theirs.get(key, 'absent')}"
         for key in sorted(ours.keys() | theirs.keys())
         if ours.get(key) != theirs.get(key)
     ]
-    if found:
-        more = f"; and {len(found) - _LISTED} more differ" if len(found) > _LISTED else ""
-        return f"in layer 0, {'; '.join(found[:_LISTED])}{more}"
-    for i in range(min(len(source.layers), len(target.layers))):
-        if source.signature(i) != target.signature(i):
-            return f"layers 0 to {i - 1} agree, layer {i} does not"
-    return "layers of one kind agree, but the depth must be the same"
+    more = f"; and {len(found) - _LISTED} more differ" if len(found) > _LISTED else ""
+    return "; ".join(found[:_LISTED]) + more

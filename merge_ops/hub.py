@@ -1,6 +1,7 @@
 """From a model's reference (a folder or a hub id) to a local folder and its sha256."""
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,8 @@ def model_folder(reference: str) -> Path:
         reference: a local folder, or `owner/name` or `owner/name@revision` on the hub.
 
     Raises:
-        UserError: there is no such folder or repository, or it holds no safetensors weights.
+        UserError: there is no such folder or repository, or it holds no safetensors weights, or
+            not all that its index names.
     """
     folder = Path(reference)
     if not folder.is_dir():
@@ -33,7 +35,24 @@ def model_folder(reference: str) -> Path:
             f"{reference}: weights must be safetensors, but {folder} holds {found}. "
             "Convert the model with transformers' save_pretrained first."
         )
+    _check_shards(folder, reference)
     return folder
+
+
+def _check_shards(folder: Path, reference: str) -> None:
+    """Every file that the index of a sharded model names must be there."""
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        try:
+            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, AttributeError) as error:
+            raise UserError(f"{index}: it is no index of safetensors files: {error!r}") from None
+        absent = sorted(name for name in named if not (folder / name).is_file())
+        if absent:
+            raise UserError(
+                f"{reference}: all {len(named)} files that {index.name} names must be there, but "
+                f"{len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
+                "Download the model again."
+            )
 
 
 def _download(reference: str) -> Path:

@@ -79,6 +79,13 @@ def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{reference}: config.json cannot be read: {reason}") from None
+    parts = (config, config.get_text_config(decoder=True))
+    if any(getattr(part, "quantization_config", None) for part in parts):
+        raise UserError(
+            f"{reference}: weights must be floating point, but config.json has a "
+            "quantization_config; dequantise the model first (transformers: model.dequantize(), "
+            "then save_pretrained), or use the original checkpoint."
+        )
     named = (config.architectures or [""])[0]
     kind = getattr(transformers, named, None)
     if kind is None:
@@ -122,9 +129,12 @@ def load_score_head(reference: str) -> nn.Linear:
     tensors: dict[str, torch.Tensor] = {}
     files = [folder / HEAD_FILE] if (folder / HEAD_FILE).exists() else folder.glob("*.safetensors")
     for path in files:
-        with safe_open(path, "pt") as file:
-            heads = [key for key in file.keys() if key in {"score.weight", "score.bias"}]  # noqa: SIM118
-            tensors |= {key.removeprefix("score."): file.get_tensor(key) for key in heads}
+        try:
+            with safe_open(path, "pt") as file:
+                heads = [key for key in file.keys() if key in {"score.weight", "score.bias"}]  # noqa: SIM118
+                tensors |= {key.removeprefix("score."): file.get_tensor(key) for key in heads}
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: it cannot be read as safetensors: {error}") from None
     weight = tensors.get("weight")
     if weight is None or weight.shape[0] != 1:
         shape = "none" if weight is None else tuple(weight.shape)

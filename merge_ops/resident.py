@@ -15,6 +15,7 @@ from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
 from merge_ops.recipe import Recipe, resolve
 from merge_ops.registry import MergeOp, check_experts, get_op
+from merge_ops.sources import Sources
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
 
@@ -158,7 +159,20 @@ class ResidentModel:
         finite = torch.stack([self._parameters[name].isfinite().all() for name in doubtful])
         if not bool(finite.all()):  # one reduction each, and one sync
             bad = doubtful[int(finite.int().argmin())]
-            raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
+            raise UserError(_infinite(bad, dict(jobs)[bad], self._engine.sources))
+
+
+def _infinite(name: str, job: Job, sources: Sources) -> str:
+    """Why a merged tensor is not finite: because of a model's own weights, or of the recipe."""
+    models = dict.fromkeys([*([job.base] if job.base else []), *job.experts])
+    for model in models:
+        weights = sources.weights(model, name)
+        if count := int((~weights.isfinite()).sum()):
+            return (
+                f"{name}: weights must be finite, but {count} of {weights.numel()} in {model} "
+                "are infinite or NaN; the checkpoint is damaged."
+            )
+    return f"{name}: merged weights must be finite, but this recipe's are not."
 
 
 def _is_behind(tensor: MergedTensor) -> bool:

@@ -11,6 +11,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
 )
 
 from merge_ops.decoder import find_decoder, pair_layers
@@ -49,6 +50,8 @@ class Finding:
         text: that of the text model; of the last one tried if none pairs; empty if there is none.
         partners: for each text layer, its partner among the model's layers.
         layers: how many layers the model's decoder has.
+        backbone: whether the text model is only the text config's own decoder, without a head;
+            that shows no more than that the decoder is found.
         reason: why it does not pair; empty if it does.
     """
 
@@ -56,6 +59,7 @@ class Finding:
     text: str = ""
     partners: tuple[int, ...] = ()
     layers: int = 0
+    backbone: bool = False
     reason: str = ""
 
     @property
@@ -87,10 +91,18 @@ def survey(kind: str) -> Finding:
 
 
 def _pair(kind: str, target: nn.Module, text: Any) -> Finding:
-    """The first text model that pairs, else why the likeliest does not."""
+    """The first text model that pairs, else why the likeliest does not.
+
+    Where transformers has no text model with a head of that kind, the text config's own decoder
+    is tried.
+    """
+    own = text.model_type
+    tried = [(name, False) for name in _text_kinds(kind, own)]
+    if own in MODEL_MAPPING_NAMES and own != kind:
+        tried.append((own, True))
     first: Finding | None = None
-    for name in _text_kinds(kind, text.model_type):
-        found = _try(kind, target, name, text)
+    for name, backbone in tried:
+        found = _try(kind, target, name, text, backbone=backbone)
         if found.pairs:
             return found
         first = first or found
@@ -98,18 +110,19 @@ def _pair(kind: str, target: nn.Module, text: Any) -> Finding:
     return first or Finding(kind, reason=reason)
 
 
-def _try(kind: str, target: nn.Module, name: str, text: Any) -> Finding:
+def _try(kind: str, target: nn.Module, name: str, text: Any, *, backbone: bool) -> Finding:
     """Pair with one text model; it gets as many layers as the target has of its kind."""
+    maker = transformers.AutoModel if backbone else transformers.AutoModelForCausalLM
     try:
         config = text if name == text.model_type else _retyped(text, name)
         into = find_decoder(target)
-        out = find_decoder(_empty(transformers.AutoModelForCausalLM, config))
+        out = find_decoder(_empty(maker, config))
         kinds = {out.signature(i) for i in range(len(out.layers))}
         same = sum(into.signature(i) in kinds for i in range(len(into.layers)))
         if 0 < same < len(out.layers):  # cross-attention layers are no layers of the text model
             config.num_hidden_layers = same
-            out = find_decoder(_empty(transformers.AutoModelForCausalLM, config))
-        return Finding(kind, name, pair_layers(out, into), len(into.layers))
+            out = find_decoder(_empty(maker, config))
+        return Finding(kind, name, pair_layers(out, into), len(into.layers), backbone)
     except UserError as error:
         return Finding(kind, name, reason=str(error))
     except Exception as error:

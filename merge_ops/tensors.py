@@ -76,7 +76,7 @@ def share(models: Sequence[nn.Module], disk: Mapping[str, str] | None = None) ->
                 f"{shape} in {type(model).__name__}" for shape, model in _first_of(seen, models)
             )
     misfits |= _lost_heads(models, names)
-    tensors = tuple(_describe(name) for name in common if name not in misfits)
+    tensors = tuple(describe(name) for name in common if name not in misfits)
     return SharedTensors(tensors, tuple(names), misfits, len(text.layers))
 
 
@@ -96,12 +96,17 @@ def _names(
         for key, name in decoder.layers[j].items()
     }
     for role, name in decoder.outside.items():
-        names[role if role.startswith(("lm_head.", "score.")) else f"model.{role}"] = name
+        names[outside_name(role)] = name
     if everything:
         language = set(decoder.shapes)
         rest = [name for name in _parameters(model) if name not in language]
         names |= {disk.get(name, name): name for name in rest}
     return names
+
+
+def outside_name(role: str) -> str:
+    """The canonical name of a language tensor outside the layers, by its role."""
+    return role if role.startswith(("lm_head.", "score.")) else f"model.{role}"
 
 
 def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -142,7 +147,8 @@ def _lost_heads(models: Sequence[nn.Module], names: Sequence[Mapping[str, str]])
     return {}
 
 
-def _describe(name: str) -> MergedTensor:
+def describe(name: str) -> MergedTensor:
+    """What a canonical name says: which layer, and which part of a model."""
     if name.startswith("model.layers."):
         return MergedTensor(name, int(name.split(".")[2]), "decoder")
     if name == "model.embed_tokens.weight" or name.startswith("lm_head."):

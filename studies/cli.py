@@ -6,9 +6,11 @@ import typer
 
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
+from studies.commands.align import align
 from studies.commands.best import best
 from studies.commands.demo import demo
 from studies.commands.eval import evaluate
+from studies.commands.families import families
 from studies.commands.init import init
 from studies.commands.merge import merge
 from studies.commands.methods import methods
@@ -26,7 +28,7 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (init, run, trials, best, merge, methods, ui, demo):
+for command in (init, run, trials, best, merge, align, families, methods, ui, demo):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(zoo, name="zoo")

@@ -1,0 +1,113 @@
+"""How an expert would be merged into a target: which layers meet, what is merged, what is kept."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from merge_ops.config_differences import config_differences
+from merge_ops.decoder import Decoder, find_decoder, pair_layers
+from merge_ops.opening import open_models
+from merge_ops.tensors import describe, outside_name
+from merge_ops.verify import HEAD, VOCABULARY, donor_recipe
+
+_WORDS = {
+    "tower": "towers",
+    "projector": "projector",
+    "embeddings": "embeddings and head",
+    "decoder": "final norm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What `align` found.
+
+    Attributes:
+        target: the target's class.
+        expert: the expert's class.
+        layers: pairs of (the expert's layer, the target's layer).
+        depths: how many layers the expert and the target have in all.
+        merged: how many tensors are merged, by where they stand.
+        kept: how many tensors keep the target's values, by where they stand.
+        unused: how many tensors of the expert go nowhere, by where they stand.
+        differences: what the target computes otherwise than the expert, in words.
+        can_be_verified: whether both have a head, so that a graft can be compared by logits.
+    """
+
+    target: str
+    expert: str
+    layers: tuple[tuple[int, int], ...]
+    depths: tuple[int, int]
+    merged: Mapping[str, int]
+    kept: Mapping[str, int]
+    unused: Mapping[str, int]
+    differences: tuple[str, ...]
+    can_be_verified: bool
+
+
+def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alignment:
+    """Find out from headers alone how an expert pairs with a target; no weights are read.
+
+    Args:
+        target: folder or hub id of the model that would be written.
+        expert: folder or hub id of the model that would be merged into it.
+        exclude: parts of the names of tensors that are kept from the target.
+
+    Raises:
+        UserError: a model cannot be read, or the two do not pair; tensors and shapes are named.
+    """
+    opened = open_models(donor_recipe(target, expert, exclude))
+    models = [opened.checkpoints[target].model, opened.checkpoints[expert].model]
+    into, out = (find_decoder(model) for model in models)
+    text = min((into, out), key=lambda decoder: len(decoder.layers))
+    layers = tuple(zip(pair_layers(text, out), pair_layers(text, into), strict=True))
+    configs: list[Any] = [model.config for model in models]
+    names = [tensor.name for tensor in opened.tensors]
+    merged = [{opened.own_name(reference, n) for n in names} for reference in (target, expert)]
+    meeting = {j for _, j in layers}, {i for i, _ in layers}
+    return Alignment(
+        target=into.owner,
+        expert=out.owner,
+        layers=layers,
+        depths=(len(out.layers), len(into.layers)),
+        merged=Counter(_place(tensor.name) for tensor in opened.tensors),
+        kept=_left(models[0], into, merged[0], meeting[0]),
+        unused=_left(models[1], out, merged[1], meeting[1]),
+        differences=(*config_differences(*configs), *_tie_lines(into, out)),
+        can_be_verified=HEAD in into.outside and HEAD in out.outside,
+    )
+
+
+def _left(
+    model: nn.Module, decoder: Decoder, merged: Collection[str], meeting: Collection[int]
+) -> dict[str, int]:
+    """How many parameters of a model are not merged, by where they stand."""
+    places = {name: _place(outside_name(role)) for role, name in decoder.outside.items()}
+    for i, layer in enumerate(decoder.layers):
+        where = "layers" if i in meeting else "layers of another kind"
+        places |= dict.fromkeys(layer.values(), where)
+    names = [name for name, _ in model.named_parameters() if name not in merged]
+    return Counter(places.get(name) or _place(name) for name in names)
+
+
+def _place(name: str) -> str:
+    """Where the tensor of a canonical name stands, in words."""
+    if name.startswith("score."):
+        return "reward head"
+    tensor = describe(name)
+    return "layers" if tensor.layer is not None else _WORDS[tensor.part]
+
+
+def _tie_lines(target: Decoder, expert: Decoder) -> list[str]:
+    """Whether only one of them shares its embeddings with its head."""
+    words = [
+        "the embeddings" if d.outside[HEAD] == d.outside.get("embed_tokens.weight") else "its own"
+        for d in (target, expert)
+        if HEAD in d.outside
+    ]
+    if len(set(words)) < 2:
+        return []
+    return [f"the head is {words[0]} in the target and {words[1]} in the expert"]

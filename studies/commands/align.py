@@ -1,0 +1,87 @@
+"""`mergetuna align`: how an expert would be merged into a target."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from merge_ops.verify import Verified
+
+
+def align(
+    target: Annotated[str, typer.Argument(help="Folder or hub id of the model to be written.")],
+    expert: Annotated[str, typer.Argument(help="Folder or hub id of the model to merge into it.")],
+    device: Annotated[str, typer.Option(help="Where to verify: cpu, cuda, cuda:1 ...")] = "cpu",
+    *,
+    verify: Annotated[
+        bool, typer.Option(help="Graft EXPERT into TARGET and compare their logits on a text.")
+    ] = True,
+) -> None:
+    """Show which layers of EXPERT and TARGET meet, what is merged and what is kept.
+
+    Reads headers alone, then verifies with the weights. Exits with 2 if the models do not pair,
+    with 1 if they pair but the graft does not compute what EXPERT computes.
+    """
+    import transformers
+    from rich.markup import escape
+
+    from merge_ops.alignment import align as find
+    from merge_ops.decoder import layer_map
+    from merge_ops.residency import Runtime
+    from merge_ops.verify import verify_graft
+    from studies.console import say, warn
+
+    transformers.utils.logging.set_verbosity_error()
+    paths = _located(target), _located(expert)
+    found = find(*paths)
+    say(escape(f"target   {found.target}, {found.depths[1]} layers, {target}"))
+    say(escape(f"expert   {found.expert}, {found.depths[0]} layers, {expert}"))
+    say(escape(f"layers   {layer_map(found.layers)}  (expert -> target)"))
+    say(escape(f"merged   {_counts(found.merged)}"))
+    say(escape(f"kept     {_counts(found.kept)}  (the target's)"))
+    say(escape(f"unused   {_counts(found.unused)}  (the expert's)"))
+    for difference in found.differences:
+        warn(f"warning: {difference}")
+    if not verify or not found.can_be_verified:
+        say("graft    not verified" + ("" if verify is False else ": one of them has no LM head"))
+        return
+    verified = verify_graft(*paths, Runtime(device=device))
+    say(escape(f"graft    {_sentence(verified)}"))
+    if not verified.holds:
+        raise typer.Exit(1)
+
+
+def _located(reference: str) -> str:
+    """A folder or hub id as the person at the keyboard wrote it."""
+    from pathlib import Path
+
+    from merge_ops.errors import UserError
+    from merge_ops.references import locate
+
+    try:
+        return locate(reference, Path.cwd())
+    except ValueError as error:
+        text = str(error).replace("relative to this file", "relative to here")
+        raise UserError(text) from None
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """How many tensors stand where."""
+    listed = [f"{count} in {place}" for place, count in sorted(counts.items())]
+    return ", ".join(listed) + " (tensors)" if listed else "nothing"
+
+
+def _sentence(verified: "Verified") -> str:
+    """What came of the graft."""
+    lent = f"; {' and '.join(verified.lent)} lent by the expert" if verified.lent else ""
+    figures = (
+        f"{verified.compared} differ by at most {verified.difference:.2g} "
+        f"(largest {verified.largest:.3g}), {verified.grafted} tensors grafted{lent}"
+    )
+    if verified.holds:
+        return f"verified: {figures}"
+    return (
+        f"FAILED: {figures}; shapes pair, but the target does not compute what the expert "
+        "computes. Warnings above name what differs."
+    )
