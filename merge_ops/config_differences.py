@@ -1,6 +1,6 @@
 """What two language models may differ in although all their shapes agree."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 _FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -12,7 +12,6 @@ _FIELDS: Mapping[str, tuple[str, ...]] = {
     "attention scale": ("query_pre_attn_scalar", "attention_multiplier"),
     "attention softcap": ("attn_logit_softcapping",),
     "logit softcap": ("final_logit_softcapping",),
-    "sliding window": ("sliding_window",),
     "attention in both directions": ("use_bidirectional_attention",),
 }
 """What decides the computation, by the keys under which configs have it; the first found holds."""
@@ -37,23 +36,22 @@ def config_differences(target: Any, expert: Any) -> list[str]:
         the expert".
     """
     ours, theirs = (config.get_text_config(decoder=True) for config in (target, expert))
-    readers: dict[str, Callable[[Any], object]] = {
-        what: lambda config, keys=keys: _value(config, keys) for what, keys in _FIELDS.items()
-    }
-    values = [{what: read(c) for what, read in readers.items()} for c in (ours, theirs)]
-    for found, config in zip(values, (ours, theirs), strict=True):
-        found |= {f"rotary {key}": value for key, value in _rope(config).items()}
-        found["vocabulary"] = getattr(config, "vocab_size", None)
-        if found["head dimension"] is None:
-            found["head dimension"] = _head_dimension(config)
-        found["sliding window"] = _window(config)
-    ours_found, theirs_found = values
+    values, others = _facts(ours), _facts(theirs)
     return [
-        f"{what} is {_word(ours_found.get(what))} in the target "
-        f"and {_word(theirs_found.get(what))} in the expert"
-        for what in dict.fromkeys([*ours_found, *theirs_found])
-        if ours_found.get(what) != theirs_found.get(what)
+        f"{what} is {_word(values.get(what))} in the target "
+        f"and {_word(others.get(what))} in the expert"
+        for what in dict.fromkeys([*values, *others])
+        if values.get(what) != others.get(what)
     ]
+
+
+def _facts(config: Any) -> dict[str, object]:
+    """What decides what a language model computes, by what it is in words."""
+    found = {what: _value(config, keys) for what, keys in _FIELDS.items()}
+    found["head dimension"] = found["head dimension"] or _head_dimension(config)
+    found["sliding window"] = _window(config)
+    found["vocabulary"] = getattr(config, "vocab_size", None)
+    return found | {f"rotary {key}": value for key, value in _rope(config).items()}
 
 
 def _value(config: Any, keys: tuple[str, ...]) -> object:

@@ -13,7 +13,7 @@ from merge_ops.errors import UserError
 
 Shape = tuple[int, ...]
 
-_LISTED = 4
+_LISTED = 12
 """How many differing tensors a refusal names."""
 
 
@@ -22,7 +22,7 @@ class Decoder:
     """Where the language tensors of a model are.
 
     Attributes:
-        owner: the model's class, for messages.
+        owner: what the model is called in messages: its class, and where it lies if known.
         module: the text decoder itself (without its head).
         layers: for each layer, parameter names in the model by their names inside the layer.
         outside: names of the rest of the decoder and of the heads, by role: "norm.weight",
@@ -41,8 +41,12 @@ class Decoder:
         return tuple(sorted((k, self.shapes[n]) for k, n in self.layers[layer].items()))
 
 
-def find_decoder(model: nn.Module) -> Decoder:
+def find_decoder(model: nn.Module, reference: str | None = None) -> Decoder:
     """Describe the language part of a causal LM, a sequence classifier or a VLM.
+
+    Args:
+        model: with weights or without.
+        reference: the folder or hub id that it comes from, for messages.
 
     Raises:
         UserError: the model has no stack of as many layers as its text config says.
@@ -52,7 +56,9 @@ def find_decoder(model: nn.Module) -> Decoder:
     while hasattr(decoder, "get_decoder") and (deeper := decoder.get_decoder()) is not decoder:
         decoder = deeper
     count = getattr(inner.config.get_text_config(decoder=True), "num_hidden_layers", 0)
-    decoder, stack_name, stack = _stack(decoder, count, type(model).__name__)
+    kind = type(model).__name__
+    owner = kind if reference is None else f"{reference} ({kind})"
+    decoder, stack_name, stack = _stack(decoder, count, owner)
     names = {id(p): n for n, p in reversed(list(model.named_parameters(remove_duplicate=False)))}
     layers = tuple({k: names[id(p)] for k, p in layer.named_parameters()} for layer in stack)
     outside = {
@@ -65,7 +71,7 @@ def find_decoder(model: nn.Module) -> Decoder:
     shapes = {
         n: tuple(p.shape) for n, p in model.named_parameters(remove_duplicate=False) if n in wanted
     }
-    return Decoder(type(model).__name__, decoder, layers, outside, shapes)
+    return Decoder(owner, decoder, layers, outside, shapes)
 
 
 def _stack(decoder: nn.Module, count: int, owner: str) -> tuple[nn.Module, str, nn.ModuleList]:

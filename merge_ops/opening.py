@@ -55,7 +55,8 @@ def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
         ref: open_checkpoint(ref, recipe.dtype) for ref in dict.fromkeys([target, *sources])
     }
     names = disk_names(checkpoints[target].places)
-    shared = share([checkpoint.model for checkpoint in checkpoints.values()], names)
+    models = [checkpoint.model for checkpoint in checkpoints.values()]
+    shared = share(models, names, list(checkpoints))
     for name, reason in shared.misfits.items():
         if not recipe.excludes(name):
             raise UserError(f"{name} {reason}; add it to mergetuna.exclude to keep the target's.")

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine, Job
 from merge_ops.errors import UserError
+from merge_ops.finite import FiniteCheck
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
 from merge_ops.recipe import Recipe, resolve
 from merge_ops.registry import MergeOp, check_experts, get_op
-from merge_ops.sources import Sources
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
 
@@ -60,6 +60,7 @@ class ResidentModel:
             t.name: parameters[opened.shared.names[0][t.name]] for t in self._tensors
         }
         self._written: dict[str, object] = {}
+        self._finite = FiniteCheck(engine.sources)
 
     @property
     def device(self) -> torch.device:
@@ -148,31 +149,16 @@ class ResidentModel:
 
     def _write(self, jobs: Sequence[tuple[str, Job]]) -> None:
         """Write them; where the inputs do not prove it, check that the result is finite."""
+        plain = [(name, job) for name, job in jobs if job.op.traits.formula is None]
+        self._finite.check_inputs(plain)  # before they reach a solver
         doubtful = []
         for i, (name, job) in enumerate(jobs):
             for _, following in jobs[i + 1 : i + 2]:
                 self._engine.prefetch(following)
             if not self._engine.write(self._parameters[name], job):
-                doubtful.append(name)
-        if not doubtful:
-            return
-        finite = torch.stack([self._parameters[name].isfinite().all() for name in doubtful])
-        if not bool(finite.all()):  # one reduction each, and one sync
-            bad = doubtful[int(finite.int().argmin())]
-            raise UserError(_infinite(bad, dict(jobs)[bad], self._engine.sources))
-
-
-def _infinite(name: str, job: Job, sources: Sources) -> str:
-    """Why a merged tensor is not finite: because of a model's own weights, or of the recipe."""
-    models = dict.fromkeys([*([job.base] if job.base else []), *job.experts])
-    for model in models:
-        weights = sources.weights(model, name)
-        if count := int((~weights.isfinite()).sum()):
-            return (
-                f"{name}: weights must be finite, but {count} of {weights.numel()} in {model} "
-                "are infinite or NaN; the checkpoint is damaged."
-            )
-    return f"{name}: merged weights must be finite, but this recipe's are not."
+                doubtful.append((name, job))
+        self._finite.check_inputs(doubtful)
+        self._finite.check_results({name: self._parameters[name] for name, _ in doubtful})
 
 
 def _is_behind(tensor: MergedTensor) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from merge_ops.decoder import Decoder, find_decoder, pair_layers
+from merge_ops.decoder import Decoder, Shape, find_decoder, pair_layers
 
 Part = Literal["tower", "projector", "embeddings", "decoder"]
 _PROJECTORS = ("projector", "connector", "merger")
@@ -46,7 +46,11 @@ class SharedTensors:
     layers: int
 
 
-def share(models: Sequence[nn.Module], disk: Mapping[str, str] | None = None) -> SharedTensors:
+def share(
+    models: Sequence[nn.Module],
+    disk: Mapping[str, str] | None = None,
+    references: Sequence[str] = (),
+) -> SharedTensors:
     """Find the tensors that all models have; the first model is the target.
 
     Models of one class share every parameter. Otherwise they share the language part: all of the
@@ -55,11 +59,13 @@ def share(models: Sequence[nn.Module], disk: Mapping[str, str] | None = None) ->
     Args:
         models: the target, then the others.
         disk: the target's own names on disk, by parameter name, where they are known.
+        references: the models' folders or hub ids, for messages, where they are known.
 
     Raises:
         UserError: the layers of two models do not pair; the tensors that differ are named.
     """
-    decoders = [find_decoder(model) for model in models]
+    named = references or [None] * len(models)
+    decoders = [find_decoder(m, reference) for m, reference in zip(models, named, strict=True)]
     text = min(decoders, key=lambda d: len(d.layers))
     same_class = len({type(model) for model in models}) == 1
     names = [
@@ -73,9 +79,9 @@ def share(models: Sequence[nn.Module], disk: Mapping[str, str] | None = None) ->
         seen = [shape[own[name]] for own, shape in zip(names, shapes, strict=True)]
         if len(set(seen)) > 1:
             misfits[name] = "must have one shape in all models, but is " + " against ".join(
-                f"{shape} in {type(model).__name__}" for shape, model in _first_of(seen, models)
+                f"{shape} in {decoder.owner}" for shape, decoder in _first_of(seen, decoders)
             )
-    misfits |= _lost_heads(models, names)
+    misfits |= _lost_heads(decoders, names)
     tensors = tuple(describe(name) for name in common if name not in misfits)
     return SharedTensors(tensors, tuple(names), misfits, len(text.layers))
 
@@ -98,8 +104,9 @@ def _names(
     for role, name in decoder.outside.items():
         names[outside_name(role)] = name
     if everything:
-        language = set(decoder.shapes)
-        rest = [name for name in _parameters(model) if name not in language]
+        parameters = _parameters(model)
+        language = {id(parameters[name]) for name in decoder.shapes}  # by all names of tied ones
+        rest = [name for name, parameter in parameters.items() if id(parameter) not in language]
         names |= {disk.get(name, name): name for name in rest}
     return names
 
@@ -123,26 +130,23 @@ def _untied(names: Mapping[str, str], model: nn.Module) -> list[str]:
     return sorted(kept.values(), key=lambda n: place[names[n]])
 
 
-def _first_of(
-    shapes: Sequence[tuple[int, ...]], models: Sequence[nn.Module]
-) -> list[tuple[tuple[int, ...], nn.Module]]:
+def _first_of(shapes: Sequence[Shape], decoders: Sequence[Decoder]) -> list[tuple[Shape, Decoder]]:
     """Each shape once, with the first model that has it."""
-    pairs = list(zip(shapes, models, strict=True))
+    pairs = list(zip(shapes, decoders, strict=True))
     return [pair for i, pair in enumerate(pairs) if pair[0] not in shapes[:i]]
 
 
-def _lost_heads(models: Sequence[nn.Module], names: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _lost_heads(decoders: Sequence[Decoder], names: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The embeddings, if they are the target's head too but not another model's."""
     embeddings, head = "model.embed_tokens.weight", "lm_head.weight"
     if embeddings not in names[0] or names[0].get(head) != names[0][embeddings]:
         return {}
-    for model, own in zip(models[1:], names[1:], strict=True):
+    for decoder, own in zip(decoders[1:], names[1:], strict=True):
         if head in own and own[head] != own.get(embeddings):
-            owners = f"{type(models[0]).__name__} and not in {type(model).__name__}"
-            shape = tuple(_parameters(model)[own[head]].shape)
             return {
-                embeddings: "must be tied to lm_head.weight in all models or in none, but is "
-                f"tied in {owners}, whose lm_head.weight {shape} has no place in the target"
+                embeddings: f"must be tied to {head} in all models or in none, but is tied in "
+                f"{decoders[0].owner} and not in {decoder.owner}, whose "
+                f"{head} {decoder.shapes[own[head]]} has no place in the target"
             }
     return {}
 

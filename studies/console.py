@@ -28,6 +28,14 @@ def warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def quiet_transformers() -> None:
+    """Keep the library's own warnings off the terminal, where a command has better ones."""
+    from transformers.utils import logging
+
+    quiet: Any = logging.set_verbosity_error
+    quiet()
+
+
 def command_name() -> str:
     """How the person at the keyboard calls this program: by its path where it is not on PATH."""
     called = Path(sys.argv[0])

@@ -41,8 +41,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     family = FAMILIES["mllama"]()
     build(family).save_pretrained(root / "vlm")
     build_text(family.text).save_pretrained(root / "text")
-    for name, change in {"norm": {"rms_norm_eps": 1e-3}, "wide": {"hidden_size": 64}}.items():
-        config = type(family.text)(**{**TEXT, **change})
+    for name, key, value in (("norm", "rms_norm_eps", 1e-3), ("wide", "hidden_size", 64)):
+        config = type(family.text)(**{**TEXT, key: value})
         build_text(config).save_pretrained(root / name)
     return root
 

@@ -23,16 +23,15 @@ def align(
     Reads headers alone, then verifies with the weights. Exits with 2 if the models do not pair,
     with 1 if they pair but the graft does not compute what EXPERT computes.
     """
-    import transformers
     from rich.markup import escape
 
     from merge_ops.alignment import align as find
     from merge_ops.decoder import layer_map
     from merge_ops.residency import Runtime
     from merge_ops.verify import verify_graft
-    from studies.console import say, warn
+    from studies.console import quiet_transformers, say, warn
 
-    transformers.utils.logging.set_verbosity_error()
+    quiet_transformers()
     paths = _located(target), _located(expert)
     found = find(*paths)
     say(escape(f"target   {found.target}, {found.depths[1]} layers, {target}"))

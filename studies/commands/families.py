@@ -25,9 +25,9 @@ def families(
 
     from merge_ops.decoder import layer_map
     from merge_ops.survey import TESTED, multimodal_kinds, survey
-    from studies.console import say
+    from studies.console import quiet_transformers, say
 
-    transformers.utils.logging.set_verbosity_error()
+    quiet_transformers()
     kinds = multimodal_kinds() if every else [k for k in TESTED if k in multimodal_kinds()]
     table = Table("family", "tested", "text model", "text layers -> its layers", "if not, why")
     found = [survey(kind) for kind in kinds]
