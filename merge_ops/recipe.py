@@ -37,6 +37,21 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class StatisticsRef:
+    """The file of statistics that a method takes; see `merge_ops.statistics_file`.
+
+    Attributes:
+        path: where it lies; it decides no weight.
+        sha256: of the file, in hex.
+        place: where a recipe file names it ("recipe.yaml:9:3"), for messages.
+    """
+
+    path: str
+    sha256: str
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One merged model, in the terms of mergekit plus the `mergetuna:` block.
 
@@ -53,6 +68,7 @@ class Recipe:
         exclude: substrings of the canonical names that are kept from the target.
         template: whose chat template formats prompts: "target", "reward_head" or a file.
         seed: of every random mask.
+        statistics: the file that a method with statistics reads, else None.
         provenance: where the recipe came from; it decides no weight.
     """
 
@@ -67,6 +83,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     template: str = "target"
     seed: int = 0
+    statistics: StatisticsRef | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def kept_from(self) -> str:
@@ -103,7 +120,7 @@ class Recipe:
         def name(reference: str | None) -> str | None:
             return None if reference is None else known.get(reference, reference)
 
-        content = [
+        content: list[Any] = [
             self.method,
             [[name(m.model), _plain_settings(m.parameters)] for m in self.models],
             name(self.base_model),
@@ -113,6 +130,8 @@ class Recipe:
             sorted(self.exclude),
             self.seed,
         ]
+        if self.statistics is not None:
+            content.append({"statistics": self.statistics.sha256})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

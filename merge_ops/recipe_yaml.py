@@ -12,6 +12,7 @@ from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.references import locate, relative
 from merge_ops.registry import MergeOp, all_ops
 from merge_ops.settings_yaml import dump_settings, read_settings
+from merge_ops.statistics_yaml import StatisticsBlock, dump_statistics, read_statistics
 from merge_ops.yaml_file import Location, YamlFile, parse_yaml, read_yaml, validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -33,6 +34,7 @@ class _Block(_Strict):
     exclude: list[str] = Field(default_factory=list)
     template: str = "target"
     seed: int = 0
+    statistics: StatisticsBlock | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -70,6 +72,8 @@ def _read(file: YamlFile) -> Recipe:
         raise file.error([(("merge_method",), text)])
     problems: list[tuple[Location, str]] = []
     recipe = _recipe(content, op, file.path.parent, problems)
+    given = content.mergetuna.statistics if content.mergetuna else None
+    recipe = replace(recipe, statistics=read_statistics(file, given, op, problems))
     problems += _misfits(recipe, op)
     if problems:
         raise file.error(problems)
@@ -121,9 +125,6 @@ def _misfits(recipe: Recipe, op: MergeOp) -> list[tuple[Location, str]]:
     problems: list[tuple[Location, str]] = []
     if op.needs_base and recipe.base_model is None:
         problems.append((("merge_method",), f"base_model: {op.name} needs a base_model"))
-    if op.traits.statistics:
-        text = f"merge_method: {op.name} takes {op.traits.statistics}, which a recipe cannot name"
-        problems.append((("merge_method",), f"{text}; call merge_ops.merge_tensor with them"))
     count = len(recipe.experts(op))
     if count < op.min_experts or (op.max_experts is not None and count > op.max_experts):
         most = "any number of" if op.max_experts is None else str(op.max_experts)
@@ -175,7 +176,8 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
         if recipe.reward_head:
             block["reward_head"] = name(recipe.reward_head)
         block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
-        block |= {"seed": recipe.seed, "provenance": dict(recipe.provenance)}
+        block |= {"seed": recipe.seed, **dump_statistics(recipe.statistics, folder)}
+        block["provenance"] = dict(recipe.provenance)
         content["mergetuna"] = block
     return content
 

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from merge_ops.decoder import find_decoder
 from merge_ops.errors import UserError
+from merge_ops.expert_statistics import ExpertStatistics
 from merge_ops.loading import load_processor
 from merge_ops.masks import Draw
 from merge_ops.recipe import Recipe, resolve
 from merge_ops.registry import MergeOp, get_op
+from merge_ops.statistics_file import open_statistics
 from merge_ops.template import apply_template
 from merge_ops.tensor_merge import merge_with
 from merge_ops.tensors import MergedTensor, Part, SharedTensors
@@ -57,6 +59,7 @@ class ResidentModel:
         parameters = dict(module.named_parameters(remove_duplicate=False))
         self._parameters = {t.name: parameters[shared.names[0][t.name]] for t in self._tensors}
         self._written: dict[str, object] = {}
+        self._opened: tuple[object, ExpertStatistics] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -75,22 +78,37 @@ class ResidentModel:
         """Canonical names of the tensors that recipes write."""
         return [tensor.name for tensor in self._tensors]
 
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The live parameters that recipes write, by canonical name; read them only."""
+        return self._parameters
+
     @torch.no_grad()
-    def become(self, recipe: Recipe) -> None:
+    def become(self, recipe: Recipe, statistics: ExpertStatistics | None = None) -> None:
         """Write the merged weights of `recipe` into the live model.
 
+        Args:
+            recipe: of the resident models.
+            statistics: taken instead of the file that the recipe names.
+
         Raises:
-            UserError: the recipe is of other models or terms than the resident ones, or gives a
-                weight that is not finite; the parameter is named.
+            UserError: the recipe is of other models or terms than the resident ones, names
+                statistics that do not fit, or gives a weight that is not finite; the parameter is
+                named.
         """
         op = get_op(recipe.method)
         self._check(recipe)
+        given = self._statistics(recipe, op) if statistics is None else statistics
         changed: list[tuple[MergedTensor, Tensor]] = []
         for tensor in self._tensors:
-            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
-            key = _write_key(recipe, op, values)
+            values: dict[str, Any] = {
+                **resolve(recipe, op, tensor.name, tensor.layer, self.layers)
+            }
+            key = (*_write_key(recipe, op, values), given.key(tensor.name))
             if self._written.get(tensor.name) == key:
                 continue
+            if op.traits.statistics:
+                values[op.traits.statistics] = given.read(tensor.name, self.device)
             merged = self._merged(tensor, recipe, op, values)
             self._parameters[tensor.name].copy_(merged)
             self._written[tensor.name] = key
@@ -101,6 +119,14 @@ class ResidentModel:
         """A digest of all that decides the weights of one part of the live model."""
         written = [(t.name, self._written.get(t.name)) for t in self._tensors if t.part == part]
         return hashlib.sha256(repr(written).encode()).hexdigest()
+
+    def _statistics(self, recipe: Recipe, op: MergeOp) -> ExpertStatistics:
+        """What the recipe's file holds; opened and checked once, read tensor by tensor."""
+        wanted = (op.name, recipe.statistics, tuple(source.model for source in recipe.models))
+        if self._opened is None or self._opened[0] != wanted:
+            opened = open_statistics(recipe, op, self.module, self._parameters)
+            self._opened = (wanted, opened)
+        return self._opened[1]
 
     def _merged(
         self, tensor: MergedTensor, recipe: Recipe, op: MergeOp, values: Mapping[str, Any]

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from merge_ops.errors import UserError
+
 _TINY = 1e-8  # below this, weights are taken to cancel
 
 
@@ -86,6 +88,18 @@ def elect(taus: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) 
 def mean(tensors: Sequence[Tensor]) -> Tensor:
     """The plain mean, in the tensors' dtype."""
     return weighted_sum(tensors, [1.0] * len(tensors), normalize=True)
+
+
+def check_shares(method: str, weights: Sequence[float]) -> None:
+    """Refuse weights that are no shares of a whole.
+
+    Raises:
+        UserError: one is below 0, or they sum to 0.
+    """
+    if min(weights) < 0 or sum(weights) < _TINY:
+        raise UserError(
+            f"{method} needs weights of at least 0 that do not sum to 0, but got {list(weights)}."
+        )
 
 
 def add_scaled(base: Tensor, change: Tensor, scale: float) -> Tensor:

@@ -43,6 +43,8 @@ class Traits:
             methods whose change is costly: solved once, scaled often. A knob beside the scale
             is then searched over a short list of values.
         statistics: the parameter that takes one tensor of statistics per expert; no recipe key.
+        through_merged: its statistics are of inputs that reach a layer through layers that are
+            merged already, rather than through each expert's own.
         kept: `kept(n, density)` is the exact number of the n entries of a task vector that stay.
         ends: where the method gives back one of its inputs.
         breaks: laws that the method breaks by definition, each with the reason.
@@ -52,7 +54,8 @@ class Traits:
     matrices_only: bool = False
     scale: str | None = None
     solve: Callable[..., Tensor] | None = None
-    statistics: str | None = None
+    statistics: Literal["grams", "fishers"] | None = None
+    through_merged: bool = False
     kept: Callable[[int, float], int] | None = None
     ends: tuple[End, ...] = ()
     breaks: Mapping[Law, str] = field(default_factory=dict)

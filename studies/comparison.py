@@ -75,7 +75,8 @@ def published_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
 def _only(template: Recipe, model: str) -> Recipe:
     """The merged tensors of one model alone, inside the target."""
     source = Source(model, {"weight": (Entry(None, 1.0),)})
-    return replace(template, method="linear", models=(source,), base_model=None, parameters={})
+    plain = replace(template, parameters={}, statistics=None)
+    return replace(plain, method="linear", models=(source,), base_model=None)
 
 
 def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe:
@@ -84,7 +85,7 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
         Source(m.model, {"weight": (Entry(None, weight),)})
         for m, weight in zip(template.models, weights, strict=True)
     )
-    return replace(template, method=method, models=models, parameters={})
+    return replace(template, method=method, models=models, parameters={}, statistics=None)
 
 
 def confirm_best(

@@ -14,6 +14,7 @@ from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.space import KnobRange, SearchSpace
 from search.warm_start import GRIDS
 from studies.config import StudyConfig
+from studies.statistics_settings import statistics_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,11 @@ def read_study(path: Path) -> StudyFile:
         text = f"method: there is no merge method {config.method!r}; known are {sorted(ops)}"
         raise file.error([(("method",), text)])
     template = _template(config, op, path.parent, problems)
-    problems += _misfits(config, op)
-    if problems:
-        raise file.error(problems)
     names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
     labels = tuple(name.replace(".", "-") for name in names)
+    problems += _misfits(config, op) + statistics_problems(config, op, labels)
+    if problems:
+        raise file.error(problems)
     if len(set(labels)) < len(labels):
         raise file.error([(("experts",), f"experts: names must differ, but are {list(labels)}")])
     out = path.parent / (config.out or f"runs/{config.name}")
@@ -109,9 +110,6 @@ def _misfits(config: StudyConfig, op: MergeOp) -> Problems:
     problems: Problems = []
     if op.needs_base and config.base is None:
         problems.append((("method",), f"base: {op.name} needs a base model"))
-    if op.traits.statistics:
-        text = f"method: {op.name} takes {op.traits.statistics}, which a study does not collect"
-        problems.append((("method",), text))
     for knob in config.search.knobs:
         if knob not in op.knobs:
             text = f"search.knobs.{knob}: {op.name} searches {sorted(op.knobs)}, not {knob!r}"
