@@ -40,7 +40,7 @@ def diagonal_fishers(
             if not bool(value.isfinite()):
                 raise ObjectiveError(
                     f"{item.objective.name}: {item.example.id}: the log-likelihood of its answer "
-                    f"must be finite, but is {float(value)}."
+                    f"must be finite, but is {float(value.detach())}."
                 )
             slopes = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
             for total, slope in zip(sums.values(), slopes, strict=True):

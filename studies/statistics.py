@@ -90,6 +90,7 @@ def _collect(study: StudyFile, plan: StatisticsPlan, resident: ResidentModel) ->
         f"{study.config.name}: collecting statistics for {plan.op.name}: {len(shapes)} tensors "
         f"of each of {experts} experts, {_words(size)}, to {path}"
     )
+    study.out.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(study.out).free
     if size > free:
         raise UserError(
