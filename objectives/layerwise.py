@@ -72,15 +72,18 @@ class Walk:
             pass
         finally:
             hook.remove()
-        return kept[0]
+        return kept[0] if kept else before  # a layer that the decoder passes over
 
 
 @contextmanager
 def _replaced(layers: Sequence[nn.Module], output: Any) -> Iterator[None]:
-    """Let each of the layers return `output` at once, inside the block."""
+    """Let each of the layers return `output` at once, inside the block.
+
+    Each returns a copy: some decoders add image features to what a layer put out, in place.
+    """
     before = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
-        vars(layer)["forward"] = lambda *_args, **_named: output
+        vars(layer)["forward"] = lambda *_args, **_named: _copy(output)
     try:
         yield
     finally:
@@ -89,3 +92,7 @@ def _replaced(layers: Sequence[nn.Module], output: Any) -> Iterator[None]:
                 del vars(layer)["forward"]
             else:
                 vars(layer)["forward"] = own
+
+
+def _copy(output: Any) -> Any:
+    return tuple(map(_copy, output)) if isinstance(output, tuple) else output.clone()

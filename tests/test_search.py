@@ -90,6 +90,12 @@ def test_the_published_grids() -> None:
     assert all(p == q for p, q in zip(points, warm_points(["linear_grid"], one), strict=False))
 
 
+def test_a_grid_of_weights_is_one_point_where_no_weight_is_searched() -> None:
+    template = Recipe("regmean", (Source("v"), Source("m")), target="v")
+    one = SearchSpace(template, ("vlm", "math"), {"a": KnobRange(0.0, 1.0)}, 6)
+    assert warm_points(["linear_grid", "task_vector_grid"], one) == [{"a": 0.9}]
+
+
 def trial(
     number: int, params: dict[str, float], value: float | None, tags: dict[str, object]
 ) -> FrozenTrial:
