@@ -65,4 +65,7 @@ def dump_statistics(ref: StatisticsRef | None, folder: Path) -> dict[str, dict[s
     """The key as it is written to a recipe in `folder`, or nothing."""
     if ref is None:
         return {}
-    return {"statistics": {"file": relative(ref.path, folder), "sha256": ref.sha256}}
+    path, here = Path(ref.path), folder.resolve()
+    beside = path.is_relative_to(here)
+    name = path.relative_to(here).as_posix() if beside else relative(ref.path, folder)
+    return {"statistics": {"file": name, "sha256": ref.sha256}}

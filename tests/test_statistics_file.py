@@ -239,6 +239,9 @@ def test_a_recipe_with_statistics_through_yaml_and_back(recipe: Path) -> None:
     text = recipe_text(one, recipe.parent)
     assert "file: s.safetensors\n" in text
     assert parse_recipe(text, recipe) == one
+    assert one.statistics is not None
+    at_the_top = replace(one, statistics=replace(one.statistics, path="/s.safetensors"))
+    assert "file: s.safetensors\n" in recipe_text(at_the_top, Path("/"))
 
 
 def test_a_live_model_needs_the_statistics_of_its_method(
