@@ -1,12 +1,12 @@
 """Collecting statistics: the live model becomes each expert, reads examples, and is watched."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from merge_ops.decoder import find_decoder
-from merge_ops.expert_statistics import HeldStatistics, linears_of
+from merge_ops.expert_statistics import HeldStatistics
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.resident import ResidentModel
 from merge_ops.statistics_writer import StatisticsWriter
@@ -14,6 +14,7 @@ from objectives.fishers import diagonal_fishers
 from objectives.grams import Grams
 from objectives.layerwise import Walk
 from objectives.observation import Item, make_items
+from studies.statistics_parts import find_parts
 from studies.statistics_plan import StatisticsPlan
 
 Note = Callable[[str], None]
@@ -61,40 +62,6 @@ def _fishers(
         note(f"expert {expert + 1} of {len(template.models)}: {len(items)} examples")
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The merged linear layers of the live model, in the order in which they run.
-
-    Attributes:
-        stack: the decoder's layers.
-        names: for each of them, the canonical names of its merged parameters.
-        inside: for each of them, its merged linear layers.
-        outside: merged linear layers before and behind the stack.
-        outside_names: canonical names of all merged parameters outside the stack.
-    """
-
-    stack: nn.ModuleList
-    names: tuple[tuple[str, ...], ...]
-    inside: tuple[dict[str, tuple[nn.Linear, ...]], ...]
-    outside: dict[str, tuple[nn.Linear, ...]]
-    outside_names: tuple[str, ...]
-
-
-def _parts(resident: ResidentModel) -> _Parts:
-    stack = find_decoder(resident.module).stack
-    linears = linears_of(resident.module, resident.parameters)
-    owners = {id(p): i for i, layer in enumerate(stack) for p in layer.parameters()}
-    places = {name: owners.get(id(p)) for name, p in resident.parameters.items()}
-    names = tuple(tuple(n for n, own in places.items() if own == i) for i in range(len(stack)))
-    return _Parts(
-        stack=stack,
-        names=names,
-        inside=tuple({n: linears[n] for n in own if n in linears} for own in names),
-        outside={n: own for n, own in linears.items() if places[n] is None},
-        outside_names=tuple(n for n, own in places.items() if own is None),
-    )
-
-
 def _grams(
     plan: StatisticsPlan,
     template: Recipe,
@@ -103,7 +70,7 @@ def _grams(
     note: Note,
 ) -> None:
     """Inputs in the expert itself; one layer at a time, so that one layer's matrices are held."""
-    parts, count = _parts(resident), len(template.models)
+    parts, count = find_parts(resident), len(template.models)
     for expert in range(count):
         resident.become(_alone(template, expert))
         items = _items(plan, resident, expert)
@@ -133,33 +100,32 @@ def _grams_through_merged(
     What stands before the decoder is one such layer: a vision tower's matrices are of each
     expert's own tower.
     """
-    parts, experts = _parts(resident), range(len(template.models))
-    held, stack = HeldStatistics(), list(parts.stack)
-    merged = _one_hot(template, None, ())
+    parts, experts = find_parts(resident), range(len(template.models))
+    held, merged = HeldStatistics(), _one_hot(template, None, ())
     resident.become(merged, held)
-    walks = [Walk(resident, stack, _items(plan, resident, i)) for i in experts]
+    walks = [Walk(resident, list(parts.stack), _items(plan, resident, i)) for i in experts]
     outside = [Grams(parts.outside) for _ in experts]
-    for expert in experts:
-        resident.become(_one_hot(template, expert, parts.outside_names), held)
-        with outside[expert].watch():
-            walks[expert].enter()
-    held.put(_by_name([own.means() for own in outside]))
-    resident.become(merged, held)
+
+    def watch(names: Sequence[str], grams: Sequence[Grams], run: Callable[[Walk], None]) -> None:
+        """Let every expert's examples run through its own weights of `names`; then merge those."""
+        for expert in experts:
+            resident.become(_one_hot(template, expert, names), held)
+            with grams[expert].watch():
+                run(walks[expert])
+        held.put(_by_name([own.means() for own in grams]))
+        resident.become(merged, held)
+
+    watch(parts.outside_names, outside, Walk.enter)
     for walk in walks:
         walk.enter()
     for layer, linears in enumerate(parts.inside):
-        means = []
-        for expert in experts if linears else ():
-            resident.become(_one_hot(template, expert, parts.names[layer]), held)
-            grams = Grams(linears)
-            with grams.watch():
-                walks[expert].run(layer, go_on=False)
-            means.append(_write(writer, expert, grams, note))
-        held.put(_by_name(means) if means else {})
-        resident.become(merged, held)
-        for walk in walks:
-            walk.run(layer, go_on=True)
-        note(f"layer {layer + 1} of {len(stack)}")
+        grams = [Grams(linears) for _ in experts]
+        if linears:
+            watch(parts.names[layer], grams, partial(Walk.run, layer=layer, go_on=False))
+        for expert in experts:
+            _write(writer, expert, grams[expert], note)
+            walks[expert].run(layer, go_on=True)
+        note(f"layer {layer + 1} of {len(parts.stack)}")
     for expert in experts:
         with outside[expert].watch():
             walks[expert].leave()
@@ -194,11 +160,8 @@ def _by_name(means: Sequence[Mapping[str, Tensor]]) -> dict[str, list[Tensor]]:
     return {name: [own[name] for own in means] for name in means[0]}
 
 
-def _write(writer: StatisticsWriter, expert: int, grams: Grams, note: Note) -> dict[str, Tensor]:
-    """Write one expert's matrices; returns them."""
-    means = grams.means()
-    for name, tensor in means.items():
+def _write(writer: StatisticsWriter, expert: int, grams: Grams, note: Note) -> None:
+    for name, tensor in grams.means().items():
         writer.write(expert, name, tensor)
     for name in grams.silent():
         note(f"expert {expert + 1}: no example reaches {name}; its matrix is 0")
-    return means
