@@ -1,28 +1,51 @@
-"""Names that a checkpoint's tensors have on disk, where the library's names in memory differ."""
+"""Where a checkpoint keeps each parameter, where the library's names in memory differ."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
+from merge_ops.errors import UserError
 from merge_ops.hub import weight_files
 
 
-def disk_names(folder: Path, model: nn.Module) -> dict[str, str]:
-    """The checkpoint's own name of every parameter that it holds as one tensor.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One tensor on disk.
 
-    Found by transformers' own rules for loading, read backwards. Tensors that loading fuses from
-    several have no name of their own on disk and are left out.
+    Attributes:
+        path: the safetensors file.
+        key: its name there.
+        shape: its shape.
+        dtype: as safetensors writes it: "BF16", "F32" ...
+    """
+
+    path: Path
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def disk_places(folder: Path, model: nn.Module) -> dict[str, Place]:
+    """Where the checkpoint holds every parameter that it holds as one tensor.
+
+    Found by transformers' own rules for loading. Tensors that loading fuses from several have no
+    place of their own and are left out.
 
     Args:
         folder: the checkpoint.
-        model: loaded from it.
+        model: of the class that its config names; its weights may be on the meta device.
 
     Returns:
-        Names on disk by parameter name.
+        Places by parameter name.
+
+    Raises:
+        UserError: a file is no safetensors file, or cut short.
     """
     loaded: Any = model
     rules = get_model_conversion_mapping(loaded)
@@ -31,11 +54,29 @@ def disk_names(folder: Path, model: nn.Module) -> dict[str, str]:
     state = model.state_dict()
     found = {}
     for path in weight_files(folder):
-        with safe_open(path, "pt") as file:
-            for key in file.keys():  # noqa: SIM118 (not a dict)
-                name, fused = rename_source_key(
-                    key, renamings, converters, loaded.base_model_prefix, state
-                )
-                if fused is None and name in state:
-                    found[name] = key
+        for place in _contents(path):
+            name, fused = rename_source_key(
+                place.key, renamings, converters, loaded.base_model_prefix, state
+            )
+            if fused is None and name in state:
+                found[name] = place
     return found
+
+
+def disk_names(places: Mapping[str, Place]) -> dict[str, str]:
+    """Names on disk by parameter name."""
+    return {name: place.key for name, place in places.items()}
+
+
+def _contents(path: Path) -> list[Place]:
+    """What a file's header says it holds."""
+    try:
+        with safe_open(path, "pt") as file:
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+            return [
+                Place(path, key, tuple(found.get_shape()), found.get_dtype())
+                for key, found in slices.items()
+            ]
+    except (SafetensorError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{path}: it cannot be read as safetensors: {reason}") from None

@@ -12,6 +12,7 @@ class Knob:
     Attributes:
         per_expert: the method takes one value per expert rather than one for all.
         log: a sampler should search it on a logarithmic scale.
+        whole: one whole number for the whole recipe, without filters or depth.
         default: the value where a recipe is silent; the registry takes it from the function's
             signature when the knob has one value for all.
     """
@@ -21,6 +22,7 @@ class Knob:
     per_expert: bool = False
     log: bool = False
     default: float = 1.0
+    whole: bool = False
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and self.low <= 0):

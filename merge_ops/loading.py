@@ -30,7 +30,7 @@ def load_model(reference: str, dtype: str | None, *, attention: str | None = Non
         UserError: the class is unknown, or the weights do not fit it exactly.
     """
     folder = model_folder(reference)
-    kind = _model_class(folder, reference)
+    kind, _ = _model_class(folder, reference)
     options: dict[str, Any] = {"dtype": DTYPES[dtype] if dtype else "auto"}
     if attention:
         options["attn_implementation"] = attention
@@ -55,7 +55,25 @@ def load_model(reference: str, dtype: str | None, *, attention: str | None = Non
     return model  # type: ignore[no-any-return]
 
 
-def _model_class(folder: Path, reference: str) -> Any:
+def empty_model(reference: str) -> nn.Module:
+    """The model without weights, on the meta device: names, shapes, ties and the config's dtype.
+
+    Raises:
+        UserError: the class is unknown, or the config does not describe one.
+    """
+    folder = model_folder(reference)
+    kind, config = _model_class(folder, reference)
+    try:
+        with torch.device("meta"):
+            model: nn.Module = kind._from_config(config)
+    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{reference}: config.json does not describe a model: {reason}") from None
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
+    """The class that the config names, and the config."""
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
@@ -68,7 +86,7 @@ def _model_class(folder: Path, reference: str) -> Any:
             f"{reference}: config.json must name a class of transformers "
             f"{transformers.__version__} in `architectures`, but names {named!r}."
         )
-    return kind
+    return kind, config
 
 
 def load_processor(reference: str, image_backend: str | None = None) -> Any:

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from merge_ops.errors import UserError
+from merge_ops.method import Method
 from merge_ops.registry import MergeOp, Value
 
 Gradient = tuple[float, ...]
@@ -52,6 +54,23 @@ class StatisticsRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """Neighbouring layers with settings of their own, whose gradients run over them alone.
+
+    Attributes:
+        first: index of its first layer.
+        end: index behind its last layer.
+        sources: the models that are merged in it.
+        parameters: its settings; they hold where a source's own are silent.
+    """
+
+    first: int
+    end: int
+    sources: tuple[Source, ...]
+    parameters: Mapping[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One merged model, in the terms of mergekit plus the `mergetuna:` block.
 
@@ -70,6 +89,8 @@ class Recipe:
         seed: of every random mask.
         statistics: the file that a method with statistics reads, else None.
         provenance: where the recipe came from; it decides no weight.
+        slices: as mergekit's, in order and without gaps; `merge_ops.rewriting.lower` puts them
+            into `models`, which until then only names the models.
     """
 
     method: str
@@ -85,6 +106,7 @@ class Recipe:
     seed: int = 0
     statistics: StatisticsRef | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    slices: tuple[Slice, ...] = ()
 
     def kept_from(self) -> str:
         """The model that gives everything that is not merged."""
@@ -95,11 +117,11 @@ class Recipe:
         named = [self.kept_from(), self.base_model, *(m.model for m in self.models)]
         return tuple(dict.fromkeys(ref for ref in [*named, self.reward_head] if ref))
 
-    def task_base(self, op: MergeOp) -> str | None:
+    def task_base(self, op: Method) -> str | None:
         """The model that task vectors are taken from, or None where weights are merged as such."""
         return self.base_model if op.needs_base or op.traits.base_switch else None
 
-    def experts(self, op: MergeOp) -> list[int]:
+    def experts(self, op: Method) -> list[int]:
         """Indices into `models` of what the method merges: a task vector's base is left out."""
         base = self.task_base(op)
         return [i for i, source in enumerate(self.models) if source.model != base]
@@ -132,6 +154,8 @@ class Recipe:
         ]
         if self.statistics is not None:
             content.append({"statistics": self.statistics.sha256})
+        if self.slices:
+            content.append([_plain_slice(part, name) for part in self.slices])
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -139,15 +163,27 @@ def _plain_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:
     return {k: [[e.filter, e.value] for e in setting] for k, setting in settings.items()}
 
 
+def _plain_slice(part: Slice, name: Callable[[str | None], str | None]) -> list[Any]:
+    sources = [[name(s.model), _plain_settings(s.parameters)] for s in part.sources]
+    return [part.first, part.end, sources, _plain_settings(part.parameters)]
+
+
 def at_depth(value: Value | Gradient, layer: int | None, layers: int) -> Value:
     """The value for one layer: a gradient is interpolated linearly over depth.
 
     Layer l of L lies at t = l/(L-1); tensors outside the layers (`layer` None) lie at t = 0. A
-    gradient of exactly L entries therefore gives one value per layer.
+    gradient of exactly L entries therefore gives one value per layer. A single layer lies at
+    t = 1, as in mergekit.
     """
+    if layer is None:
+        return interpolate(value, 0.0)
+    return interpolate(value, layer / (layers - 1) if layers > 1 else 1.0)
+
+
+def interpolate(value: Value | Gradient, t: float) -> Value:
+    """The value at t, from 0 to 1 along the gradient; a single value holds everywhere."""
     if not isinstance(value, tuple):
         return value
-    t = layer / (layers - 1) if layer and layers > 1 else 0.0
     position = t * (len(value) - 1)
     nearest = round(position)
     if abs(position - nearest) < 1e-9:  # the entry itself, not a sum that rounds to it
@@ -173,6 +209,8 @@ def resolve(
     A model's own setting comes first, then the top-level one, then the method's default (left
     out here for switches and knobs that have one value for all).
     """
+    if recipe.slices:
+        raise UserError(f"{recipe.method} in slices must be lowered before it is merged.")
     values: dict[str, Value | list[float]] = {}
     for key in op.parameters():
         common = lookup(recipe.parameters.get(key), name, layer, layers)

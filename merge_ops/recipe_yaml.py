@@ -8,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from merge_ops.atomic import write_text
 from merge_ops.errors import did_you_mean
+from merge_ops.mergekit_keys import without_idle_keys
+from merge_ops.method import Method
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.references import locate, relative
-from merge_ops.registry import MergeOp, all_ops
-from merge_ops.settings_yaml import dump_settings, read_settings
+from merge_ops.rewriting import Rewrite, all_methods
+from merge_ops.settings_yaml import Problems, dump_settings, read_settings
+from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
 from merge_ops.statistics_yaml import StatisticsBlock, dump_statistics, read_statistics
-from merge_ops.yaml_file import Location, YamlFile, parse_yaml, read_yaml, validate
+from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -24,7 +27,7 @@ class _Strict(BaseModel):
 
 class _Model(_Strict):
     model: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
 
 
 class _Block(_Strict):
@@ -41,49 +44,65 @@ class _Block(_Strict):
 class _File(_Strict):
     merge_method: str
     base_model: str | None = None
-    models: list[_Model] = Field(min_length=1)
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    models: list[_Model] | None = None
+    slices: list[SliceFile] | None = None
+    parameters: dict[str, Any] | None = None
     dtype: Dtype | None = None
     out_dtype: Dtype | None = None
     mergetuna: _Block | None = None
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, notes: list[str] | None = None) -> Recipe:
     """Read and check a recipe; relative model paths are relative to its folder.
+
+    Args:
+        path: the file.
+        notes: a line is appended for each of mergekit's keys that changes nothing here.
 
     Raises:
         UserError: one line per problem, each with its place in the file.
     """
-    return _read(read_yaml(path))
+    return _read(read_yaml(path), notes)
 
 
 def parse_recipe(text: str, path: Path) -> Recipe:
     """As `read_recipe`, for text that stands, or is to stand, in `path`."""
-    return _read(parse_yaml(text, path))
+    return _read(parse_yaml(text, path), None)
 
 
-def _read(file: YamlFile) -> Recipe:
-    content = validate(file, _File)
-    ops = {op.name: op for op in all_ops()}
-    op = ops.get(content.merge_method)
+def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
+    problems: Problems = []
+    passed: Problems = []
+    content = validate(without_idle_keys(file, problems, passed), _File)
+    methods = {method.name: method for method in all_methods()}
+    op = methods.get(content.merge_method)
     if op is None:
-        hint = did_you_mean(content.merge_method, ops)
+        hint = did_you_mean(content.merge_method, methods)
         text = f"merge_method: there is no method {content.merge_method!r}{hint}"
         raise file.error([(("merge_method",), text)])
-    problems: list[tuple[Location, str]] = []
-    recipe = _recipe(content, op, file.path.parent, problems)
+    problems += shape_problems(content.models, content.slices, content.base_model)
+    if isinstance(op, Rewrite) and content.slices:
+        text = f"slices: {op.name} rewrites the whole depth; write models:"
+        problems.append((("slices",), text))
+    if problems and not content.models and not content.slices:
+        raise file.error(problems)
+    recipe = _recipe(content, op, file.path.parent, problems, passed)
     given = content.mergetuna.statistics if content.mergetuna else None
-    recipe = replace(recipe, statistics=read_statistics(file, given, op, problems))
+    named = read_statistics(file, given, op, len(recipe.models), problems)
+    recipe = replace(recipe, statistics=named)
     problems += _misfits(recipe, op)
     if problems:
         raise file.error(problems)
+    lines = sorted((file.where(place)[0], text) for place, text in passed)
+    if notes is not None:
+        notes += [f"{file.path}:{line}: {text}" for line, text in lines]
     return recipe
 
 
 def _recipe(
-    content: _File, op: MergeOp, folder: Path, problems: list[tuple[Location, str]]
+    content: _File, op: Method, folder: Path, problems: Problems, notes: Problems
 ) -> Recipe:
-    """Turn the checked file into a recipe, collecting problems with their places."""
+    """Turn the checked file into a recipe, collecting problems and notes with their places."""
 
     def model(reference: str | None, *place: str | int) -> str | None:
         try:
@@ -92,16 +111,21 @@ def _recipe(
             problems.append((place, f"{'.'.join(map(str, place))}: {error}"))
             return reference
 
+    def settings(found: dict[str, Any] | None, *place: str | int, own: bool) -> dict[str, Setting]:
+        return read_settings(found, op, place, problems, own=own, notes=notes)
+
     block = content.mergetuna
-    models = []
-    for i, entry in enumerate(content.models):
-        own = read_settings(entry.parameters, op, ("models", i, "parameters"), problems, own=True)
+    slices = read_slices(content.slices or (), op, model, problems, notes)
+    models = [Source(name) for part in slices for name in [s.model for s in part.sources]]
+    models = [m for i, m in enumerate(models) if m not in models[:i]]
+    for i, entry in enumerate(content.models or ()):
+        own = settings(entry.parameters, "models", i, "parameters", own=True)
         models.append(Source(model(entry.model, "models", i, "model") or "", own))
     recipe = Recipe(
         method=op.name,
         models=tuple(models),
         base_model=model(content.base_model, "base_model"),
-        parameters=read_settings(content.parameters, op, ("parameters",), problems, own=False),
+        parameters=settings(content.parameters, "parameters", own=False),
         dtype=content.dtype,
         out_dtype=content.out_dtype,
         target=model(block.target, "mergetuna", "target") if block else None,
@@ -110,6 +134,7 @@ def _recipe(
         template=_template(block.template, folder) if block else "target",
         seed=block.seed if block else 0,
         provenance=block.provenance if block else {},
+        slices=slices,
     )
     plain = tuple(Source(m.model, _without_exclusions(recipe, m)) for m in recipe.models)
     return replace(recipe, models=plain)
@@ -120,16 +145,15 @@ def _template(text: str, folder: Path) -> str:
     return text if text in {"target", "reward_head"} else str((folder / text).resolve())
 
 
-def _misfits(recipe: Recipe, op: MergeOp) -> list[tuple[Location, str]]:
+def _misfits(recipe: Recipe, op: Method) -> Problems:
     """Rules between keys."""
-    problems: list[tuple[Location, str]] = []
+    problems: Problems = []
     if op.needs_base and recipe.base_model is None:
         problems.append((("merge_method",), f"base_model: {op.name} needs a base_model"))
-    count = len(recipe.experts(op))
-    if count < op.min_experts or (op.max_experts is not None and count > op.max_experts):
-        most = "any number of" if op.max_experts is None else str(op.max_experts)
-        text = f"models: {op.name} merges {op.min_experts} to {most} models, but got {count}"
-        problems.append((("models",), text))
+    if isinstance(op, Rewrite):
+        problems += op.misfits(recipe)
+    else:
+        problems += count_problems(recipe, op)
     if recipe.template == "reward_head" and recipe.reward_head is None:
         text = "mergetuna.template: 'reward_head' needs the key reward_head"
         problems.append((("mergetuna", "template"), text))
@@ -160,6 +184,8 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
     def name(reference: str) -> str:
         return relative(reference, folder)
 
+    if recipe.slices:
+        raise ValueError("A recipe in slices is written after `lower`.")
     models = []
     for source in recipe.models:
         own = dump_settings(_with_exclusions(recipe, source))

@@ -15,7 +15,17 @@ from merge_ops.errors import UserError, did_you_mean
 from merge_ops.knobs import Knob
 from merge_ops.traits import Law, Traits
 
-__all__ = ["Knob", "MergeOp", "Value", "all_ops", "call", "check_experts", "get_op", "merge_op"]
+__all__ = [
+    "Knob",
+    "MergeOp",
+    "Value",
+    "all_ops",
+    "call",
+    "check_experts",
+    "get_op",
+    "keywords",
+    "merge_op",
+]
 
 Value = bool | float | str
 """What a parameter of a method may be, once resolved for one tensor (and one expert)."""
@@ -153,11 +163,20 @@ def get_op(name: str) -> MergeOp:
     """Look a method up.
 
     Raises:
-        UserError: there is none of that name; the closest is named.
+        UserError: there is none of that name; the closest is named. Or it is a rewrite.
     """
     _discover()
     if name not in _OPS:
-        hint = did_you_mean(name, _OPS)
+        from merge_ops.rewriting import all_rewrites
+
+        rewrites = [rewrite.name for rewrite in all_rewrites()]
+        if name in rewrites:
+            raise UserError(
+                f"{name} rewrites a whole recipe: it says which tensors take which weights of "
+                "`linear`, so it cannot merge one tensor alone; put it into a recipe's "
+                "merge_method, or merge the tensor with 'linear'."
+            )
+        hint = did_you_mean(name, [*_OPS, *rewrites])
         raise UserError(f"unknown merge method {name!r}{hint} Known: {', '.join(sorted(_OPS))}.")
     return _OPS[name]
 
@@ -182,6 +201,11 @@ def call(
     """Call the method with parameters under their YAML names; an empty tensor stays as it is."""
     if base.numel() == 0:
         return base.clone()
-    reserved = {"lambda": "lambda_"}
     with torch.no_grad():
-        return op.fn(base, experts, **{reserved.get(key, key): v for key, v in values.items()})
+        return op.fn(base, experts, **keywords(values))
+
+
+def keywords(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by their names in Python rather than in YAML."""
+    reserved = {"lambda": "lambda_"}
+    return {reserved.get(key, key): value for key, value in values.items()}

@@ -6,19 +6,19 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from merge_ops.decoder import find_decoder
+from merge_ops.engine import Engine, Job
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import ExpertStatistics
 from merge_ops.loading import load_processor
-from merge_ops.masks import Draw
+from merge_ops.opening import Opened
 from merge_ops.recipe import Recipe, resolve
-from merge_ops.registry import MergeOp, get_op
+from merge_ops.registry import MergeOp, check_experts, get_op
 from merge_ops.statistics_file import open_statistics
 from merge_ops.template import apply_template
-from merge_ops.tensor_merge import merge_with
-from merge_ops.tensors import MergedTensor, Part, SharedTensors
+from merge_ops.tensors import MergedTensor, Part
 
 
 class ResidentModel:
@@ -41,23 +41,25 @@ class ResidentModel:
         self,
         module: nn.Module,
         score_head: nn.Module | None,
-        shared: SharedTensors,
-        sources: Mapping[str, Mapping[str, Tensor]],
+        opened: Opened,
+        engine: Engine,
         recipe: Recipe,
         image_backend: str | None = None,
     ) -> None:
-        """Use `load_resident`; `sources` holds tensors by model reference and canonical name."""
+        """Use `load_resident`; `recipe` gives the terms that all recipes of this model share."""
         self.module = module
         self.decoder = find_decoder(module).module
         self.score_head = score_head
-        self.layers = shared.layers
+        self.layers = opened.shared.layers
         self.first_changed_layer = 0
-        self._tensors = [t for t in shared.tensors if not recipe.excludes(t.name)]
-        self._sources = sources
+        self._tensors = opened.tensors
+        self._engine = engine
         self._terms = _terms(recipe)
         self._image_backend = image_backend
         parameters = dict(module.named_parameters(remove_duplicate=False))
-        self._parameters = {t.name: parameters[shared.names[0][t.name]] for t in self._tensors}
+        self._parameters = {
+            t.name: parameters[opened.shared.names[0][t.name]] for t in self._tensors
+        }
         self._written: dict[str, object] = {}
         self._opened: tuple[object, ExpertStatistics] | None = None
 
@@ -98,22 +100,17 @@ class ResidentModel:
         """
         op = get_op(recipe.method)
         self._check(recipe)
+        check_experts(op, len(recipe.experts(op)))
         given = self._statistics(recipe, op) if statistics is None else statistics
-        changed: list[tuple[MergedTensor, Tensor]] = []
-        for tensor in self._tensors:
-            values: dict[str, Any] = {
-                **resolve(recipe, op, tensor.name, tensor.layer, self.layers)
-            }
-            key = (*_write_key(recipe, op, values), given.key(tensor.name))
-            if self._written.get(tensor.name) == key:
-                continue
-            if op.traits.statistics:
-                values[op.traits.statistics] = given.read(tensor.name, self.device)
-            merged = self._merged(tensor, recipe, op, values)
-            self._parameters[tensor.name].copy_(merged)
-            self._written[tensor.name] = key
-            changed.append((tensor, merged))
-        self._note(changed)
+        changed = self._changed(recipe, op, given)
+        try:
+            self._write([(tensor.name, job) for tensor, _, job in changed])
+        except BaseException:
+            self._written.clear()  # what is live is part of each, and not checked
+            raise
+        self._written |= {tensor.name: key for tensor, key, _ in changed}
+        depths = [t.layer or 0 for t, _, _ in changed if not _is_behind(t)]
+        self.first_changed_layer = min(depths, default=self.layers)
 
     def fingerprint(self, part: Part) -> str:
         """A digest of all that decides the weights of one part of the live model."""
@@ -128,13 +125,22 @@ class ResidentModel:
             self._opened = (wanted, opened)
         return self._opened[1]
 
-    def _merged(
-        self, tensor: MergedTensor, recipe: Recipe, op: MergeOp, values: Mapping[str, Any]
-    ) -> Tensor:
-        experts = [self._sources[recipe.models[i].model][tensor.name] for i in recipe.experts(op)]
-        reference = recipe.task_base(op)
-        base = self._sources[reference][tensor.name] if reference else experts[0]
-        return merge_with(op, base, experts, values, Draw(recipe.seed, tensor.name))
+    def _changed(
+        self, recipe: Recipe, op: MergeOp, given: ExpertStatistics
+    ) -> list[tuple[MergedTensor, object, Job]]:
+        """The tensors that the recipe writes differently from what they hold, with their keys."""
+        base = recipe.task_base(op)
+        experts = [recipe.models[i].model for i in recipe.experts(op)]
+        seed = recipe.seed if op.random else None
+        changed: list[tuple[MergedTensor, object, Job]] = []
+        for tensor in self._tensors:
+            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
+            own = given.key(tensor.name)
+            key = (op.name, base, tuple(experts), seed, repr(values), own)
+            if self._written.get(tensor.name) != key:
+                job = Job(tensor.name, op, base, experts, values, recipe.seed, given)
+                changed.append((tensor, key, job))
+        return changed
 
     def _check(self, recipe: Recipe) -> None:
         if _terms(recipe) != self._terms:
@@ -143,22 +149,25 @@ class ResidentModel:
                 f"reward head and template, {_terms(self._terms)}, but got {_terms(recipe)}."
             )
         wanted = [recipe.base_model, *(m.model for m in recipe.models)]
-        absent = [ref for ref in wanted if ref and ref not in self._sources]
+        resident = self._engine.sources.references()
+        absent = [ref for ref in wanted if ref and ref not in resident]
         if absent:
-            raise UserError(f"{absent[0]} is not resident; here are {sorted(self._sources)}.")
+            raise UserError(f"{absent[0]} is not resident; here are {resident}.")
 
-    def _note(self, changed: Sequence[tuple[MergedTensor, Tensor]]) -> None:
-        """Find a value that is not finite (one sync), and record how deep the change reaches."""
-        if not changed:
-            self.first_changed_layer = self.layers
+    def _write(self, jobs: Sequence[tuple[str, Job]]) -> None:
+        """Write them; where the inputs do not prove it, check that the result is finite."""
+        doubtful = []
+        for i, (name, job) in enumerate(jobs):
+            for _, following in jobs[i + 1 : i + 2]:
+                self._engine.prefetch(following)
+            if not self._engine.write(self._parameters[name], job):
+                doubtful.append(name)
+        if not doubtful:
             return
-        finite = torch.stack([merged.isfinite().all() for _, merged in changed])
-        if not bool(finite.all()):
-            self._written.clear()
-            bad = changed[int(finite.int().argmin())][0].name
+        finite = torch.stack([self._parameters[name].isfinite().all() for name in doubtful])
+        if not bool(finite.all()):  # one reduction each, and one sync
+            bad = doubtful[int(finite.int().argmin())]
             raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
-        depths = [0 if t.layer is None else t.layer for t, _ in changed if not _is_behind(t)]
-        self.first_changed_layer = min(depths, default=self.layers)
 
 
 def _is_behind(tensor: MergedTensor) -> bool:
@@ -178,10 +187,3 @@ def _terms(recipe: Recipe) -> Recipe:
         exclude=recipe.exclude,
         template=recipe.template,
     )
-
-
-def _write_key(recipe: Recipe, op: MergeOp, values: Mapping[str, Any]) -> tuple[object, ...]:
-    """All that decides one merged tensor, apart from its name and the models' contents."""
-    models = tuple(recipe.models[i].model for i in recipe.experts(op))
-    seed = recipe.seed if op.random else None
-    return (op.name, recipe.task_base(op), models, seed, repr(values))

@@ -4,28 +4,37 @@ from collections.abc import Mapping
 from typing import Any, get_type_hints
 
 from merge_ops.errors import did_you_mean
+from merge_ops.mergekit_keys import has_no_effect
+from merge_ops.method import Method
 from merge_ops.option_types import accepts, describe
 from merge_ops.recipe import Entry, Setting
-from merge_ops.registry import MergeOp
 from merge_ops.yaml_file import Location
 
 Problems = list[tuple[Location, str]]
 
 
 def read_settings(
-    content: Mapping[str, Any], op: MergeOp, place: Location, problems: Problems, *, own: bool
+    content: Mapping[str, Any] | None,
+    op: Method,
+    place: Location,
+    problems: Problems,
+    *,
+    own: bool,
+    notes: Problems | None = None,
 ) -> dict[str, Setting]:
     """Check and convert one `parameters:` mapping.
 
     Args:
-        content: as read from the file.
+        content: as read from the file; None for an empty key.
         op: the method whose parameters they are.
         place: where the mapping stands in the file.
         problems: what is wrong is appended here.
         own: it belongs to one model, so only per-expert knobs may stand in it.
+        notes: a line is appended for each of mergekit's parameters that changes nothing here; if
+            None, those are problems as any other unknown key.
     """
     settings = {}
-    for key, value in content.items():
+    for key, value in (content or {}).items():
         where = (*place, key)
         dotted = ".".join(map(str, where))
         known = [k for k in op.parameters() if not own or _per_expert(op, k)]
@@ -34,18 +43,24 @@ def read_settings(
         elif own and key in op.parameters():
             text = f"{dotted}: {key} has one value for all models; put it under the top parameters"
             problems.append((where, text))
+        elif notes is not None and has_no_effect(op.name, key):
+            notes.append((where, f"{key} has no effect here"))
         else:
             text = f"{dotted}: {op.name} has no parameter {key!r}{did_you_mean(key, known)}"
             problems.append((where, text))
     return settings
 
 
-def _per_expert(op: MergeOp, key: str) -> bool:
+def _per_expert(op: Method, key: str) -> bool:
     return key in op.knobs and op.knobs[key].per_expert
 
 
-def _setting(value: Any, op: MergeOp, key: str, place: Location, problems: Problems) -> Setting:
+def _setting(value: Any, op: Method, key: str, place: Location, problems: Problems) -> Setting:
     """One parameter's value in any of its three forms."""
+    if key in op.knobs and op.knobs[key].whole:
+        return _whole(value, place, problems)
+    if isinstance(value, dict):
+        value = [value]
     if not isinstance(value, list) or not any(isinstance(item, dict) for item in value):
         return (Entry(None, _checked(value, op, key, place, problems)),)
     entries = []
@@ -65,8 +80,19 @@ def _setting(value: Any, op: MergeOp, key: str, place: Location, problems: Probl
     return tuple(entries)
 
 
-def _checked(value: Any, op: MergeOp, key: str, place: Location, problems: Problems) -> Any:
+def _whole(value: Any, place: Location, problems: Problems) -> Setting:
+    """A knob that has one whole number for the whole recipe."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        text = "must be one whole number, without filters or gradient"
+        problems.append((place, f"{'.'.join(map(str, place))}: {text}, but got {value!r}"))
+        return (Entry(None, 0),)
+    return (Entry(None, value),)
+
+
+def _checked(value: Any, op: Method, key: str, place: Location, problems: Problems) -> Any:
     """A number or gradient for a knob, or what the method's own type says for a switch."""
+    if key in op.options and value in (0, 1) and _option_problem(bool(value), op, key) is None:
+        value = bool(value)  # as mergekit, which takes 1.0 for true
     problem = _knob_problem(value, key) if key in op.knobs else _option_problem(value, op, key)
     if problem:
         problems.append((place, f"{'.'.join(map(str, place))}: {problem}, but got {value!r}"))
@@ -90,7 +116,7 @@ def _is_number(value: Any) -> bool:
     return finite and not isinstance(value, bool)
 
 
-def _option_problem(value: Any, op: MergeOp, key: str) -> str | None:
+def _option_problem(value: Any, op: Method, key: str) -> str | None:
     """Check a switch against the type that the method's signature gives it."""
     hint = get_type_hints(op.fn)[key]
     return None if accepts(hint, value) else f"must be {describe(hint)}"

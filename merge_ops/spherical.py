@@ -27,13 +27,23 @@ def arc(a: Tensor, b: Tensor, t: float, straight: float, dim: int = -1) -> Tenso
 
     Source: Shoemake, Animating rotation with quaternion curves, SIGGRAPH 1985.
     """
-    cos = cosine(units(a, dim)[0], units(b, dim)[0], dim)
+    first, second = arc_weights(angle_cosine(a, b, dim), t, straight)
+    return first * a + second * b
+
+
+def angle_cosine(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
+    """Cosine of the angle between vectors along `dim`, which is kept."""
+    return cosine(units(a, dim)[0], units(b, dim)[0], dim)
+
+
+def arc_weights(cos: Tensor, t: float, straight: float) -> tuple[Tensor, Tensor]:
+    """What multiplies a and b in `arc`, for the cosine of their angle."""
     angle = torch.arccos(cos)
     line = cos.abs() > straight
     sine = torch.where(line, 1.0, torch.sin(angle))
     first = torch.where(line, 1 - t, torch.sin((1 - t) * angle) / sine)
     second = torch.where(line, t, torch.sin(t * angle) / sine)
-    return first * a + second * b
+    return first, second
 
 
 def log_map(at: Tensor, to: Tensor) -> Tensor:

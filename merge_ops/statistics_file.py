@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import ExpertStatistics, NoStatistics, statistics_shapes
 from merge_ops.hub import weights_sha256
+from merge_ops.method import Method
 from merge_ops.recipe import Recipe, StatisticsRef
 from merge_ops.registry import MergeOp
 
@@ -73,7 +74,7 @@ def read_header(path: Path) -> Header:
         raise ValueError(f"its header cannot be read ({where}: {first['msg']})") from None
 
 
-def header_misfit(header: Header, op: MergeOp, experts: int) -> str | None:
+def header_misfit(header: Header, op: Method, experts: int) -> str | None:
     """Why statistics do not fit a recipe, as far as that shows without the models."""
     if header.kind != op.name:
         return f"{op.name} needs statistics of its own kind, but these are for {header.kind}"

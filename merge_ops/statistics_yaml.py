@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from merge_ops.method import Method
 from merge_ops.recipe import StatisticsRef
 from merge_ops.references import relative
-from merge_ops.registry import MergeOp
 from merge_ops.settings_yaml import Problems
 from merge_ops.statistics_file import KEY, file_sha256, header_misfit, read_header
 from merge_ops.yaml_file import YamlFile
@@ -23,7 +23,7 @@ class StatisticsBlock(BaseModel):
 
 
 def read_statistics(
-    file: YamlFile, block: StatisticsBlock | None, op: MergeOp, problems: Problems
+    file: YamlFile, block: StatisticsBlock | None, op: Method, models: int, problems: Problems
 ) -> StatisticsRef | None:
     """Check the file that a recipe names.
 
@@ -31,6 +31,7 @@ def read_statistics(
         file: the recipe's; the statistics' path is relative to its folder.
         block: the key's content, or None where the recipe has none.
         op: the recipe's method.
+        models: how many models the recipe merges.
         problems: what is wrong is appended here.
     """
     key = tuple(KEY.split("."))
@@ -52,7 +53,7 @@ def read_statistics(
         problems.append(((*key, "sha256"), text))
         return None
     try:
-        misfit = header_misfit(read_header(path), op, len(file.data["models"]))
+        misfit = header_misfit(read_header(path), op, models)
     except ValueError as error:
         misfit = str(error)
     if misfit:

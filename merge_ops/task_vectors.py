@@ -1,13 +1,15 @@
 """Task vectors and what the methods share: trimming, sign election, weighted sums."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from merge_ops.errors import UserError
 
-_TINY = 1e-8  # below this, weights are taken to cancel
+TINY = 1e-8
+"""Sums of weights below it are taken to cancel."""
 
 
 def task_vectors(base: Tensor, experts: Sequence[Tensor]) -> list[Tensor]:
@@ -45,49 +47,65 @@ def keep_largest(tau: Tensor, density: float) -> Tensor:
     return torch.where(largest(tau.abs(), k), tau, 0.0)
 
 
-def restore_l1(trimmed: Tensor, full: Tensor) -> Tensor:
-    """Scale `trimmed` to the L1 norm of `full`; an all-zero tensor stays zero."""
+def l1_ratio(trimmed: Tensor, full: Tensor) -> Tensor:
+    """What brings `trimmed` to the L1 norm of `full`, a scalar; 1 for an all-zero tensor."""
     norm = trimmed.abs().sum()
-    return trimmed * torch.where(norm > 0, full.abs().sum() / norm, 1.0)
+    return torch.where(norm > 0, full.abs().sum() / norm, 1.0)
 
 
-def weighted_sum(taus: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) -> Tensor:
-    """Sum w_i tau_i, divided by sum w_i if `normalize` (and the weights do not cancel).
+def scaled(weights: Sequence[float], *, normalize: bool, scale: float = 1.0) -> list[float]:
+    """The weights times `scale`, divided by their sum if `normalize` (and they do not cancel)."""
+    total = sum(weights)
+    factor = scale / total if normalize and abs(total) >= TINY else scale
+    return [weight * factor for weight in weights]
+
+
+def weighted_sum(taus: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
+    """Sum w_i tau_i.
 
     Products are rounded before they are added (no fused multiply-add), so that entries that
     cancel give exactly 0 and elect the sign that the definition says.
     """
-    total = torch.zeros_like(taus[0])
-    for tau, weight in zip(taus, weights, strict=True):
-        total += tau * weight
-    scale = sum(weights)
-    return total / scale if normalize and abs(scale) >= _TINY else total
+    total = taus[0] * weights[0]
+    for tau, weight in zip(taus[1:], weights[1:], strict=True):
+        total = total + tau * weight
+    return total
 
 
-def elect(taus: Sequence[Tensor], weights: Sequence[float], *, normalize: bool) -> Tensor:
+def elect(
+    taus: Sequence[Tensor],
+    weights: Sequence[float | Tensor],
+    shares: Sequence[float | Tensor] | None = None,
+) -> Tensor:
     """Weighted sum of the entries whose sign agrees with the elected one.
 
     The elected sign is that of sum w_i tau_i, where 0 counts as plus; a zero entry agrees with
-    nobody. With `normalize` each element is divided by the sum of its agreeing weights.
+    nobody. With `shares` each element is divided by the sum of the shares that agree there.
 
     Source: Yadav et al., TIES-Merging, arXiv:2306.01708, section 3, steps 2 and 3; weights as in
     mergekit.
     """
-    plus = weighted_sum(taus, weights, normalize=False) >= 0
-    total, agreeing = torch.zeros_like(taus[0]), torch.zeros_like(taus[0])
-    for tau, weight in zip(taus, weights, strict=True):
-        entry = tau * weight
-        agrees = torch.where(plus, entry > 0, entry < 0)
-        total += torch.where(agrees, entry, 0.0)
-        agreeing += agrees * weight
-    if not normalize:
+    entries = [tau * weight for tau, weight in zip(taus, weights, strict=True)]
+    plus = reduce(torch.add, entries) >= 0
+    agrees = [torch.where(plus, entry > 0, entry < 0) for entry in entries]
+    chosen = [torch.where(a, entry, 0.0) for a, entry in zip(agrees, entries, strict=True)]
+    total = reduce(torch.add, chosen)
+    if shares is None:
         return total
-    return total / torch.where(agreeing.abs() < _TINY, 1.0, agreeing)
+    agreeing = reduce(
+        torch.add, [torch.where(a, share, 0.0) for a, share in zip(agrees, shares, strict=True)]
+    )
+    return total / torch.where(agreeing.abs() < TINY, 1.0, agreeing)
 
 
 def mean(tensors: Sequence[Tensor]) -> Tensor:
     """The plain mean, in the tensors' dtype."""
-    return weighted_sum(tensors, [1.0] * len(tensors), normalize=True)
+    return weighted_sum(tensors, [1.0] * len(tensors)) / len(tensors)
+
+
+def average(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The mean by weights that are shares of a whole, in the tensors' dtype."""
+    return weighted_sum(tensors, weights) / sum(weights)
 
 
 def check_shares(method: str, weights: Sequence[float]) -> None:
@@ -96,12 +114,12 @@ def check_shares(method: str, weights: Sequence[float]) -> None:
     Raises:
         UserError: one is below 0, or they sum to 0.
     """
-    if min(weights) < 0 or sum(weights) < _TINY:
+    if min(weights) < 0 or sum(weights) < TINY:
         raise UserError(
             f"{method} needs weights of at least 0 that do not sum to 0, but got {list(weights)}."
         )
 
 
-def add_scaled(base: Tensor, change: Tensor, scale: float) -> Tensor:
+def add_scaled(base: Tensor, change: Tensor, scale: float | Tensor) -> Tensor:
     """theta_0 + scale x change, computed in float32, in the base's dtype."""
-    return base.float().add(change, alpha=scale).to(base.dtype)
+    return (base.float() + change * scale).to(base.dtype)

@@ -47,13 +47,13 @@ def merge_with(
                 f"an expert must have the base's shape {tuple(base.shape)}, "
                 f"but has {tuple(expert.shape)}."
             )
-    values = _values(op, params, len(experts))
+    values = checked(op, params, len(experts))
     if op.random:
         values["draw"] = draw
     return call(op, base, experts, values)
 
 
-def _values(op: MergeOp, params: Mapping[str, Any], count: int) -> dict[str, Any]:
+def checked(op: MergeOp, params: Mapping[str, Any], count: int) -> dict[str, Any]:
     """The parameters, checked; per-expert knobs that are missing take their default."""
     values: dict[str, Any] = {}
     for name, value in params.items():

@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from merge_ops.formula import Formula
+
 Law = Literal["fixed_base", "symmetric"]
 """Laws that a method may break by definition.
 
@@ -42,6 +44,9 @@ class Traits:
         solve: `solve(taus, **parameters other than the scale)` gives that change in float32, for
             methods whose change is costly: solved once, scaled often. A knob beside the scale
             is then searched over a short list of values.
+        operands: what the method works on, and so what the engine keeps of the experts.
+        formula: `formula(facts, **parameters)` gives the method as one expression over the
+            elements of a tensor, or None where those parameters make it more than that.
         statistics: the parameter that takes one tensor of statistics per expert; no recipe key.
         through_merged: its statistics are of inputs that reach a layer through layers that are
             merged already, rather than through each expert's own.
@@ -54,6 +59,8 @@ class Traits:
     matrices_only: bool = False
     scale: str | None = None
     solve: Callable[..., Tensor] | None = None
+    operands: Literal["weights", "task_vectors"] = "weights"
+    formula: Callable[..., Formula | None] | None = None
     statistics: Literal["grams", "fishers"] | None = None
     through_merged: bool = False
     kept: Callable[[int, float], int] | None = None

@@ -1,11 +1,14 @@
 """The search space: which knobs vary over which groups, and how numbers become a recipe."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from merge_ops.errors import UserError, did_you_mean
+from merge_ops.layout import Layout
+from merge_ops.lowering import lower
 from merge_ops.recipe import Entry, Recipe, Setting, Source
-from merge_ops.registry import get_op
+from merge_ops.rewriting import Rewrite, find_method
 
 ATTENTION = ("self_attn", "input_layernorm")
 """Filters of a layer's attention half; the rest of the layer is its MLP half."""
@@ -40,6 +43,9 @@ class KnobRange:
 class SearchSpace:
     """All recipes that a search may propose.
 
+    A knob of one whole number for the whole recipe is searched as a number in [low, high + 1)
+    whose whole part counts, so that every whole number from low to high has the same share.
+
     Attributes:
         template: the recipe whose searched settings are filled in.
         labels: a short name for each of its models.
@@ -47,6 +53,7 @@ class SearchSpace:
         layers: number of text layers.
         bands: how many groups of neighbouring layers; 1 is one value for the whole depth.
         halves: attention and MLP of a band have values of their own.
+        names: canonical names of the merged tensors; methods that rewrite a recipe want them.
     """
 
     template: Recipe
@@ -55,13 +62,16 @@ class SearchSpace:
     layers: int
     bands: int = 1
     halves: bool = False
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        op = get_op(self.template.method)
+        op = find_method(self.template.method)
         for name in self.ranges:
             if name not in op.knobs:
                 hint = did_you_mean(name, op.knobs)
                 raise UserError(f"{op.name} has no knob {name!r} to search{hint}")
+        if isinstance(op, Rewrite) and not self.names:
+            raise ValueError(f"{op.name} is searched over named tensors, but `names` is empty.")
         if not self.ranges:
             raise UserError(f"a search needs a knob; {op.name} has {', '.join(op.knobs)}.")
         if not 1 <= self.bands <= self.layers:
@@ -72,9 +82,13 @@ class SearchSpace:
 
     def dimensions(self) -> list[Dimension]:
         """Every searched number, in a fixed order."""
-        op = get_op(self.template.method)
+        op = find_method(self.template.method)
         found = []
         for knob, span in self.ranges.items():
+            if op.knobs[knob].whole:
+                high = span.high + 1
+                found.append(Dimension(knob, span.low, high, (span.low + high) / 2))
+                continue
             default = min(max(op.knobs[knob].default, span.low), span.high)
             owners = self.labels if op.knobs[knob].per_expert else ("",)
             found += [
@@ -112,16 +126,22 @@ class SearchSpace:
         return point
 
     def decode(self, values: Mapping[str, float]) -> Recipe:
-        """The recipe that a point stands for.
+        """The recipe that a point stands for, in the terms of a tensor op.
 
         Args:
             values: one number per dimension, by its name.
+
+        Raises:
+            UserError: fixed or searched values that do not fit the models' layers.
         """
-        op = get_op(self.template.method)
+        op = find_method(self.template.method)
         common = dict(self.template.parameters)
         models = [dict(m.parameters) for m in self.template.models]
-        for knob in self.ranges:
-            if op.knobs[knob].per_expert:
+        for knob, span in self.ranges.items():
+            if op.knobs[knob].whole:
+                number = math.floor(min(float(values[knob]), span.high))
+                common[knob] = (Entry(None, number),)
+            elif op.knobs[knob].per_expert:
                 for label, own in zip(self.labels, models, strict=True):
                     own[knob] = self._setting(knob, label, values)
             else:
@@ -129,7 +149,8 @@ class SearchSpace:
         sources = tuple(
             Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
         )
-        return replace(self.template, models=sources, parameters=common)
+        recipe = replace(self.template, models=sources, parameters=common)
+        return lower(recipe, Layout(self.layers, self.names))
 
     def _setting(self, knob: str, owner: str, values: Mapping[str, float]) -> Setting:
         """One knob of one expert over depth."""

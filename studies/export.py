@@ -9,11 +9,14 @@ from safetensors.torch import save_file
 from merge_ops.atomic import check_free, new_folder
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
+from merge_ops.layout import Layout
 from merge_ops.loading import DTYPES, HEAD_FILE
+from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Recipe
 from merge_ops.recipe_yaml import read_recipe, recipe_text, write_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
+from studies.console import warn
 
 _PROCESSOR_FILES = (
     "tokenizer*",
@@ -110,11 +113,16 @@ def build_checkpoint(
     """
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"--dtype must be one of {', '.join(DTYPES)}, but got {dtype!r}.")
-    recipe = read_recipe(path)
+    notes: list[str] = []
+    recipe = read_recipe(path, notes)
+    for note in notes:
+        warn(f"note: {note}")
     if dtype is not None:
         recipe = replace(recipe, out_dtype=dtype)
     check_free(out, overwrite=overwrite)
-    resident = load_resident(recipe, Runtime(device))
+    resident = load_resident(recipe, Runtime(device), also=needs_target(recipe))
+    layout = Layout(resident.layers, tuple(resident.merged_names))
+    recipe = lower_recipe(recipe, layout, path)
     resident.become(recipe)
     export(resident, recipe, out, overwrite=overwrite)
     return recipe, len(resident.merged_names)

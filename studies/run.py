@@ -102,7 +102,8 @@ def _search(
 ) -> Search:
     """Run one of the study's two searches to the end of its budget."""
     config = study.config
-    space = make_space(study, evaluator.resident.layers, by_depth=name == SEARCH)
+    resident = evaluator.resident
+    space = make_space(study, resident.layers, resident.merged_names, by_depth=name == SEARCH)
     dimensions = space.dimensions()
     ledger = Ledger(study.out, name, dimensions)
     ledger.claim(study_digest(study, evaluator.identities))

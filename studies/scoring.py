@@ -8,7 +8,9 @@ from typing import Any
 
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder, weights_sha256
+from merge_ops.layout import Layout
 from merge_ops.loading import HEAD_FILE
+from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_yaml import read_recipe
 from merge_ops.references import locate
@@ -51,7 +53,10 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
     study = read_study(study_path)
     recipe = _recipe(what, study)
     objectives = make_objectives(study.config, study.folder)
-    resident = load_resident(recipe, prepare_runtime(study.config))
+    resident = load_resident(recipe, prepare_runtime(study.config), also=needs_target(recipe))
+    if _is_file(what):
+        layout = Layout(resident.layers, tuple(resident.merged_names))
+        recipe = lower_recipe(recipe, layout, Path(what))
     identities = {ref: weights_sha256(ref) for ref in recipe.references()}
     evaluator = Evaluator(resident, objectives.main, study.out, identities)
     scored = evaluator.score(recipe, split, why=f"eval {what}")
@@ -64,10 +69,14 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
     }
 
 
+def _is_file(what: str) -> bool:
+    return Path(what).suffix in {".yaml", ".yml"}
+
+
 def _recipe(what: str, study: StudyFile) -> Recipe:
     """The recipe in a file, under the study's runtime; or a model as it is, as a recipe."""
     dtype = study.config.runtime.dtype
-    if Path(what).suffix in {".yaml", ".yml"}:
+    if _is_file(what):
         return replace(read_recipe(Path(what)), out_dtype=dtype)
     try:
         model = locate(what, Path.cwd())

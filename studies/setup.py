@@ -1,14 +1,16 @@
 """From a study file to the objects of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from merge_ops.hub import weights_sha256
+from merge_ops.method import Method
 from merge_ops.recipe import Recipe, Source
 from merge_ops.references import locate
-from merge_ops.registry import MergeOp, all_ops
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.rewriting import Rewrite, all_methods
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.space import KnobRange, SearchSpace
@@ -56,12 +58,14 @@ def read_study(path: Path) -> StudyFile:
     file = read_yaml(path)
     config = validate(file, StudyConfig)
     problems: Problems = []
-    ops = {op.name: op for op in all_ops()}
+    ops = {op.name: op for op in all_methods()}
     op = ops.get(config.method)
     if op is None:
         text = f"method: there is no merge method {config.method!r}; known are {sorted(ops)}"
         raise file.error([(("method",), text)])
     template = _template(config, op, path.parent, problems)
+    if isinstance(op, Rewrite):
+        problems += _lacks(config, op, template)
     names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
     labels = tuple(name.replace(".", "-") for name in names)
     problems += _misfits(config, op) + statistics_problems(config, op, labels)
@@ -73,7 +77,7 @@ def read_study(path: Path) -> StudyFile:
     return StudyFile(config, file, template, labels, out)
 
 
-def _template(config: StudyConfig, op: MergeOp, folder: Path, problems: Problems) -> Recipe:
+def _template(config: StudyConfig, op: Method, folder: Path, problems: Problems) -> Recipe:
     """The part of every candidate that the search does not change."""
 
     def model(text: str | None, *place: str | int) -> str | None:
@@ -105,7 +109,7 @@ def _template(config: StudyConfig, op: MergeOp, folder: Path, problems: Problems
     )
 
 
-def _misfits(config: StudyConfig, op: MergeOp) -> Problems:
+def _misfits(config: StudyConfig, op: Method) -> Problems:
     """Rules between keys."""
     problems: Problems = []
     if op.needs_base and config.base is None:
@@ -132,27 +136,52 @@ def _misfits(config: StudyConfig, op: MergeOp) -> Problems:
     return problems
 
 
-def make_space(study: StudyFile, layers: int, *, by_depth: bool = True) -> SearchSpace:
+def _lacks(config: StudyConfig, op: Rewrite, template: Recipe) -> Problems:
+    """What a study of a method that rewrites recipes still needs."""
+    problems: Problems = []
+    for place, text in op.misfits(template):
+        if place == ("models",):
+            problems.append((("experts",), f"experts: {text.partition(': ')[2]}"))
+    problems += [
+        (("method",), f"method: {op.name} needs {key!r}, searched or under parameters")
+        for key in op.required
+        if key not in config.parameters and key not in config.search.knobs
+    ]
+    for knob, span in config.search.knobs.items():
+        if knob in op.knobs and op.knobs[knob].whole and any(v != int(v) for v in span):
+            text = f"search.knobs.{knob}: must be two whole numbers, but is {span}"
+            problems.append((("search", "knobs", knob), text))
+    return problems
+
+
+def make_space(
+    study: StudyFile, layers: int, names: Sequence[str] = (), *, by_depth: bool = True
+) -> SearchSpace:
     """The study's search space, or its rival with one value for the whole depth.
 
     Args:
         study: the checked file.
         layers: number of text layers of the resident models.
+        names: canonical names of the tensors that they merge.
         by_depth: as the file says; otherwise one band and no halves.
 
     Raises:
-        UserError: more bands than layers.
+        UserError: more bands than layers, or values that do not fit the layers.
     """
     search = study.config.search
     bands = layers if search.bands == "layers" else search.bands
-    return SearchSpace(
+    space = SearchSpace(
         template=study.template,
         labels=study.labels,
         ranges={name: KnobRange(*span) for name, span in search.knobs.items()},
         layers=layers,
         bands=bands if by_depth else 1,
         halves=search.halves if by_depth else False,
+        names=tuple(names),
     )
+    for end in ("low", "high"):  # what does not fit is told before the first trial
+        space.decode({d.name: getattr(d, end) for d in space.dimensions()})
+    return space
 
 
 def prepare_runtime(config: StudyConfig) -> Runtime:

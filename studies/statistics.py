@@ -7,8 +7,8 @@ from dataclasses import replace
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import statistics_shapes
 from merge_ops.recipe import StatisticsRef
-from merge_ops.registry import get_op
 from merge_ops.resident import ResidentModel
+from merge_ops.rewriting import find_method
 from merge_ops.statistics_file import file_sha256, read_header
 from merge_ops.statistics_writer import new_statistics, total_bytes
 from objectives.objective import Objective
@@ -30,7 +30,7 @@ def collect_statistics(study: StudyFile) -> StatisticsRef:
         UserError: the method takes none, or those that are there are of other settings.
         ObjectiveError: data that cannot be read.
     """
-    if get_op(study.template.method).traits.statistics is None:
+    if find_method(study.template.method).traits.statistics is None:
         text = f"method: {study.config.method} takes no statistics"
         raise study.file.error([(("method",), text)])
     with sole_writer(study.out):
@@ -48,7 +48,7 @@ def collect_statistics(study: StudyFile) -> StatisticsRef:
 def attach(study: StudyFile) -> StudyFile:
     """The study whose candidates name the statistics in its folder, if there are any."""
     path = study.out / STATISTICS
-    if get_op(study.template.method).traits.statistics is None or not path.is_file():
+    if find_method(study.template.method).traits.statistics is None or not path.is_file():
         return study
     ref = StatisticsRef(str(path.resolve()), file_sha256(path))
     return replace(study, template=replace(study.template, statistics=ref))
@@ -72,7 +72,7 @@ def with_statistics(
         UserError: the statistics in the study's folder are of other settings or no such file.
         ObjectiveError: an example cannot be read.
     """
-    if get_op(study.template.method).traits.statistics is None:
+    if find_method(study.template.method).traits.statistics is None:
         return study
     plan = make_plan(study, objectives, known)
     if study.template.statistics is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from merge_ops.errors import did_you_mean
-from merge_ops.registry import MergeOp
+from merge_ops.method import Method
 from merge_ops.settings_yaml import Problems
 from merge_ops.yaml_file import Location
 from studies.config import StatisticsConfig, StudyConfig
@@ -11,7 +11,7 @@ from studies.config import StatisticsConfig, StudyConfig
 _PLACE = ("statistics", "objective")
 
 
-def statistics_problems(config: StudyConfig, op: MergeOp, labels: Sequence[str]) -> Problems:
+def statistics_problems(config: StudyConfig, op: Method, labels: Sequence[str]) -> Problems:
     """What is wrong with the block, each with its place in the file.
 
     Args:

@@ -36,6 +36,7 @@ def with_provenance(
         for o in study.config.objectives
     }
     provenance = {
+        **recipe.provenance,
         "study": study.config.name,
         "trial": winner["trial"],
         "digest": winner["digest"],

@@ -127,8 +127,8 @@ def test_grams_are_of_all_real_tokens_and_of_no_padding(regmean: Collected) -> N
 
 
 def sources(one: Collected, name: str) -> list[Tensor]:
-    own = one.resident._sources
-    return [own[source.model][name] for source in one.study.template.models]
+    own = one.resident._engine.sources
+    return [own.weights(source.model, name) for source in one.study.template.models]
 
 
 def test_regmean_minimises_the_regression_loss(regmean: Collected) -> None:

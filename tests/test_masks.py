@@ -1,12 +1,15 @@
 """The counter-based random numbers: uniform, independent, nested, and the same everywhere."""
 
+import hashlib
+import math
 from itertools import pairwise
 
 import pytest
 import torch
 
-from merge_ops.masks import Draw
+from merge_ops.masks import Draw, bound, finish, mix
 
+PINNED = [4982198, 4015168, 7044598, 16725751, 12524499]
 N = 1 << 16
 LIKE = torch.empty(N)
 
@@ -22,29 +25,45 @@ def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_numbers_are_pinned() -> None:
     """A change of these changes every random merge; made by the pure Python version below."""
     got = Draw(7, "model.layers.0.mlp.up_proj.weight").uniform(1, torch.empty(5))
-    assert [int(x * 2**24) for x in got.tolist()] == [
-        10063788,
-        11446889,
-        12770639,
-        3771410,
-        10877916,
-    ]
+    assert [int(x * 2**24) for x in got.tolist()] == PINNED
 
 
 def test_a_second_implementation_gives_the_same() -> None:
-    import hashlib
+    def keys(address: bytes) -> tuple[int, int]:
+        digits = hashlib.blake2b(address, digest_size=8).digest()
+        return int.from_bytes(digits[:4], "little"), int.from_bytes(digits[4:], "little")
 
-    mask = (1 << 64) - 1
+    def number(index: int) -> float:
+        x = index ^ keys(b"12\x000\x00name")[0]
+        x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+        x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+        x ^= x >> 16
+        key, factor = keys(b"12\x000\x003\x00name")
+        x = ((x ^ key) * (factor | 1)) & 0xFFFFFFFF
+        return ((x ^ 0x80000000) >> 8) / 2**24
 
-    def mix(x: int) -> int:
-        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
-        return x ^ (x >> 31)
-
-    key = hashlib.blake2b(b"12\x003\x00name", digest_size=16).digest()
-    first, second = (int.from_bytes(key[i : i + 8], "little") for i in (0, 8))
-    want = [(mix(mix(i ^ first) ^ second) >> 40) / 2**24 for i in range(300)]
+    want = [number(i) for i in range(300)]
     assert Draw(12, "name").uniform(3, torch.empty(300)).tolist() == want
+
+
+def test_experts_are_jointly_uniform() -> None:
+    """Pairs of experts over a 16 x 16 grid, for 40 seeds: as a chi-squared law would have them."""
+    excess = []
+    for seed in range(40):
+        first, second = (numbers(seed, expert=e).mul(16).long() for e in (0, 1))
+        counts = torch.bincount(first * 16 + second, minlength=256)
+        chi_squared = float(((counts - N / 256).square() / (N / 256)).sum())
+        excess.append((chi_squared - 255) / math.sqrt(2 * 255))
+    assert abs(sum(excess) / len(excess)) < 0.6  # 40 standard normals: within about 4 deviations
+    assert max(excess) < 4.5
+
+
+@pytest.mark.parametrize("density", [0.0, 1e-8, 0.05, 0.3, 0.5, 1 - 1e-8, 1.0, 1.5])
+def test_the_integer_bound_keeps_what_the_density_keeps(density: float) -> None:
+    draw = Draw(5, "w")
+    index = torch.arange(N, dtype=torch.int32)
+    kept = finish(mix(index, draw.common()), *draw.own(2)) <= bound(density)
+    assert torch.equal(kept, numbers(5, expert=2) < density)
 
 
 def test_numbers_are_uniform() -> None:

@@ -30,6 +30,10 @@ def test_tensors_outside_the_layers_take_the_first_entry() -> None:
     assert at_depth((0.3, 0.9), None, 5) == 0.3
 
 
+def test_a_model_of_one_layer_takes_the_last_entry_as_in_mergekit() -> None:
+    assert at_depth((0.3, 0.9), 0, 1) == 0.9
+
+
 def test_the_first_matching_filter_wins_and_a_filter_is_a_substring() -> None:
     setting: Setting = (Entry("layers.1", 1.0), Entry("mlp", 2.0), Entry(None, 3.0))
     assert lookup(setting, "model.layers.12.mlp.up_proj.weight", 12, 20) == 1.0

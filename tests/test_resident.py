@@ -11,6 +11,7 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.sources import Held
 from tests.tiny import DEVICES, tiny_llama
 
 on_every_device = pytest.mark.parametrize("device", DEVICES)
@@ -100,22 +101,25 @@ def test_fingerprints_follow_the_parts_that_are_merged(llamas: dict[str, str]) -
 def test_sources_are_never_changed(llamas: dict[str, str]) -> None:
     recipe = recipe_of(llamas, "dare_ties")
     resident = load_resident(recipe, Runtime())
-    before = {r: {n: t.clone() for n, t in s.items()} for r, s in resident._sources.items()}
+    sources = resident._engine.sources
+    names = [(r, n) for r in sources.references() for n in resident.merged_names]
+    before = {name: sources.weights(*name).clone() for name in names}
     for weight in (0.1, 2.0):
         resident.become(recipe_of(llamas, "dare_ties", weight))
-    for reference, tensors in resident._sources.items():
-        for name, tensor in tensors.items():
-            assert torch.equal(tensor, before[reference][name])
+    for name in names:
+        assert torch.equal(sources.weights(*name), before[name])
 
 
 def test_a_weight_that_is_not_finite_is_named_by_its_parameter(llamas: dict[str, str]) -> None:
     recipe = recipe_of(llamas, "task_arithmetic")
     resident = load_resident(recipe, Runtime())
     name = "model.layers.1.mlp.up_proj.weight"
-    resident._sources[llamas["a"]][name][0, 0] = float("nan")
+    held = resident._engine.sources._held[llamas["a"]][name]
+    assert isinstance(held, Held)
+    held.tensor[0, 0] = float("nan")
     with pytest.raises(UserError, match=r"model\.layers\.1\.mlp\.up_proj\.weight: merged weights"):
         resident.become(recipe)
-    resident._sources[llamas["a"]][name][0, 0] = 0.0
+    held.tensor[0, 0] = 0.0
     resident.become(recipe)
     assert all(bool(value.isfinite().all()) for value in weights(resident).values())
 

@@ -6,13 +6,15 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from merge_ops.formula import Facts, Formula, Largest
 from merge_ops.knobs import Densities, Knob, Scale, Weights
 from merge_ops.registry import merge_op
 from merge_ops.task_vectors import (
     add_scaled,
     elect,
+    l1_ratio,
     largest,
-    restore_l1,
+    scaled,
     task_vectors,
     weighted_sum,
 )
@@ -27,7 +29,49 @@ def kept_count(n: int, density: float) -> int:
     return max(0, min(n, int(density * n)))
 
 
-@merge_op(paper=_PAPER, traits=Traits(scale="lambda", kept=kept_count))
+def _middle(n: int, density: float, gamma: float) -> Largest:
+    """int(density n) entries after the int(gamma n) largest, or after fewer if they do not fit."""
+    kept = kept_count(n, density)
+    return Largest(kept, skip=max(0, min(int(gamma * n), n - kept)))
+
+
+def _formula(
+    facts: Facts,
+    *,
+    weight: Sequence[float],
+    density: Sequence[float],
+    gamma: Sequence[float],
+    lambda_: float = 1.0,
+    normalize: bool = False,
+    rescale: bool = False,
+) -> Formula | None:
+    if rescale:  # a norm of what is kept is not elementwise
+        return None
+    middle = [_middle(facts.numel, d, g) for d, g in zip(density, gamma, strict=True)]
+    return Formula(scaled(weight, normalize=normalize, scale=lambda_), select=middle)
+
+
+def _elected_formula(
+    facts: Facts,
+    *,
+    weight: Sequence[float],
+    density: Sequence[float],
+    gamma: Sequence[float],
+    lambda_: float = 1.0,
+    normalize: bool = False,
+    rescale: bool = False,
+) -> Formula | None:
+    if rescale:
+        return None
+    middle = [_middle(facts.numel, d, g) for d, g in zip(density, gamma, strict=True)]
+    shares = weight if normalize else ()
+    return Formula(weight, select=middle, elect=True, shares=shares, scale=lambda_)
+
+
+@merge_op(
+    paper=_PAPER,
+    traits=Traits(scale="lambda", operands="task_vectors", kept=kept_count, formula=_formula),
+)
 def breadcrumbs(
     base: Tensor,
     experts: Sequence[Tensor],
@@ -53,13 +97,17 @@ def breadcrumbs(
         normalize: divide the sum by sum w_i.
         rescale: give each trimmed task vector its L1 norm back.
     """
-    taus = _trim(task_vectors(base, experts), density, gamma, rescale=rescale)
-    return add_scaled(base, weighted_sum(taus, weight, normalize=normalize), lambda_)
+    taus, ratios = _trim(task_vectors(base, experts), density, gamma, rescale=rescale)
+    shares = scaled(weight, normalize=normalize, scale=lambda_)
+    weights = [share * ratio for share, ratio in zip(shares, ratios, strict=True)]
+    return add_scaled(base, weighted_sum(taus, weights), 1.0)
 
 
 @merge_op(
     paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708",
-    traits=Traits(scale="lambda", kept=kept_count),
+    traits=Traits(
+        scale="lambda", operands="task_vectors", kept=kept_count, formula=_elected_formula
+    ),
 )
 def breadcrumbs_ties(
     base: Tensor,
@@ -74,18 +122,19 @@ def breadcrumbs_ties(
     rescale: bool = False,
 ) -> Tensor:
     """As `breadcrumbs`, with the sign election of TIES in place of the plain sum."""
-    taus = _trim(task_vectors(base, experts), density, gamma, rescale=rescale)
-    return add_scaled(base, elect(taus, weight, normalize=normalize), lambda_)
+    taus, ratios = _trim(task_vectors(base, experts), density, gamma, rescale=rescale)
+    weights = [w * ratio for w, ratio in zip(weight, ratios, strict=True)]
+    return add_scaled(base, elect(taus, weights, weight if normalize else None), lambda_)
 
 
 def _trim(
     taus: Sequence[Tensor], density: Sequence[float], gamma: Sequence[float], *, rescale: bool
-) -> list[Tensor]:
+) -> tuple[list[Tensor], list[float | Tensor]]:
+    """The trimmed task vectors, and what `rescale` multiplies each of them by."""
     trimmed = []
     for tau, share, outliers in zip(taus, density, gamma, strict=True):
-        n = tau.numel()
-        kept = kept_count(n, share)
-        dropped = max(0, min(int(outliers * n), n - kept))
-        small = torch.where(largest(tau.abs(), kept, skip=dropped), tau, 0.0)
-        trimmed.append(restore_l1(small, tau) if rescale else small)
-    return trimmed
+        middle = _middle(tau.numel(), share, outliers)
+        trimmed.append(torch.where(largest(tau.abs(), middle.count, skip=middle.skip), tau, 0.0))
+    if not rescale:
+        return trimmed, [1.0] * len(trimmed)
+    return trimmed, [l1_ratio(small, tau) for small, tau in zip(trimmed, taus, strict=True)]

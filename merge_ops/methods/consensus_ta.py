@@ -44,7 +44,7 @@ def consensus_ta(
     if not 1 <= k <= len(experts):
         raise UserError(f"consensus_ta: k must be in 1..{len(experts)}, but got {k}.")
     taus = task_vectors(base, experts)
-    whole = weighted_sum(taus, [1.0] * len(taus), normalize=False)
+    whole = weighted_sum(taus, [1.0] * len(taus))
     votes = torch.zeros_like(whole)
     for tau, stands_out in zip(taus, mask_lambda, strict=True):
         votes += tau.abs() > stands_out * (whole - tau).abs()

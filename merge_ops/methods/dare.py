@@ -6,21 +6,79 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from merge_ops.formula import Drawn, Facts, Formula
 from merge_ops.knobs import Densities, Scale, Weights
 from merge_ops.masks import Draw
 from merge_ops.registry import merge_op
-from merge_ops.task_vectors import add_scaled, elect, restore_l1, task_vectors, weighted_sum
-from merge_ops.traits import Traits
+from merge_ops.task_vectors import (
+    add_scaled,
+    elect,
+    l1_ratio,
+    scaled,
+    task_vectors,
+    weighted_sum,
+)
+from merge_ops.traits import Law, Traits
 
 _PAPER = "Yu et al., Language models are super Mario, arXiv:2311.03099"
-_TRAITS = Traits(
-    scale="lambda",
-    breaks={"symmetric": "the random numbers belong to an expert's place in the recipe"},
-)
+_BREAKS: dict[Law, str] = {
+    "symmetric": "the random numbers belong to an expert's place in the recipe"
+}
 Rescale = bool | Literal["l1"]
 
 
-@merge_op(paper=_PAPER, traits=_TRAITS)
+def _formula(
+    facts: Facts,  # noqa: ARG001
+    *,
+    weight: Sequence[float],
+    density: Sequence[float],
+    lambda_: float = 1.0,
+    normalize: bool = False,
+    rescale: Rescale = True,
+) -> Formula | None:
+    if rescale == "l1":  # a norm of what is kept is not elementwise
+        return None
+    shares = scaled(weight, normalize=normalize, scale=lambda_)
+    return Formula(_weights(shares, density, rescale=rescale), select=_drawn(density))
+
+
+def _elected_formula(
+    facts: Facts,  # noqa: ARG001
+    *,
+    weight: Sequence[float],
+    density: Sequence[float],
+    lambda_: float = 1.0,
+    normalize: bool = False,
+    rescale: Rescale = True,
+) -> Formula | None:
+    if rescale == "l1":
+        return None
+    return Formula(
+        _weights(weight, density, rescale=rescale),
+        select=_drawn(density),
+        elect=True,
+        shares=weight if normalize else (),
+        scale=lambda_,
+    )
+
+
+def _drawn(density: Sequence[float]) -> list[Drawn]:
+    return [] if min(density) >= 1 else [Drawn(kept) for kept in density]
+
+
+def _weights(weight: Sequence[float], density: Sequence[float], *, rescale: bool) -> list[float]:
+    """w_i / density_i if `rescale`; nothing of an expert with density 0 is there to weigh."""
+    kept = [min(share, 1.0) for share in density]
+    return [
+        0.0 if share <= 0 else w / share if rescale else w
+        for w, share in zip(weight, kept, strict=True)
+    ]
+
+
+@merge_op(
+    paper=_PAPER,
+    traits=Traits(scale="lambda", operands="task_vectors", breaks=_BREAKS, formula=_formula),
+)
 def dare_linear(
     base: Tensor,
     experts: Sequence[Tensor],
@@ -46,11 +104,17 @@ def dare_linear(
         rescale: true divides by the density (the paper's), "l1" restores the L1 norm as mergekit
             does, false leaves the kept entries as they are.
     """
-    taus = _drop(task_vectors(base, experts), density, draw, rescale)
-    return add_scaled(base, weighted_sum(taus, weight, normalize=normalize), lambda_)
+    shares = scaled(weight, normalize=normalize, scale=lambda_)
+    taus, weights = _drop(task_vectors(base, experts), shares, density, draw, rescale)
+    return add_scaled(base, weighted_sum(taus, weights), 1.0)
 
 
-@merge_op(paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708", traits=_TRAITS)
+@merge_op(
+    paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708",
+    traits=Traits(
+        scale="lambda", operands="task_vectors", breaks=_BREAKS, formula=_elected_formula
+    ),
+)
 def dare_ties(
     base: Tensor,
     experts: Sequence[Tensor],
@@ -64,23 +128,23 @@ def dare_ties(
     rescale: Rescale = True,
 ) -> Tensor:
     """As `dare_linear`, with the sign election of TIES in place of the plain sum."""
-    taus = _drop(task_vectors(base, experts), density, draw, rescale)
-    return add_scaled(base, elect(taus, weight, normalize=normalize), lambda_)
+    taus, weights = _drop(task_vectors(base, experts), weight, density, draw, rescale)
+    return add_scaled(base, elect(taus, weights, weight if normalize else None), lambda_)
 
 
 def _drop(
-    taus: Sequence[Tensor], density: Sequence[float], draw: Draw, rescale: Rescale
-) -> list[Tensor]:
-    """The kept entries, rescaled; at density 1 the task vector itself, bit for bit."""
-    dropped = []
-    for i, (tau, kept) in enumerate(zip(taus, density, strict=True)):
-        if kept >= 1:
-            dropped.append(tau)
-            continue
-        sparse = torch.where(draw.uniform(i, tau) < kept, tau, 0.0)
-        if rescale == "l1":
-            sparse = restore_l1(sparse, tau)
-        elif rescale and kept > 0:
-            sparse = sparse / kept
-        dropped.append(sparse)
-    return dropped
+    taus: Sequence[Tensor],
+    weight: Sequence[float],
+    density: Sequence[float],
+    draw: Draw,
+    rescale: Rescale,
+) -> tuple[list[Tensor], Sequence[float | Tensor]]:
+    """The task vectors' kept entries, and their weights with what `rescale` makes of them."""
+    sparse = [
+        tau if kept >= 1 else torch.where(draw.uniform(i, tau) < kept, tau, 0.0)
+        for i, (tau, kept) in enumerate(zip(taus, density, strict=True))
+    ]
+    if rescale != "l1":
+        return sparse, _weights(weight, density, rescale=rescale)
+    ratios = [l1_ratio(few, tau) for few, tau in zip(sparse, taus, strict=True)]
+    return sparse, [w * ratio for w, ratio in zip(weight, ratios, strict=True)]

@@ -10,7 +10,14 @@ from merge_ops.errors import UserError
 from merge_ops.knobs import Densities, Knob, Scale, Weights
 from merge_ops.masks import Draw
 from merge_ops.registry import merge_op
-from merge_ops.task_vectors import add_scaled, elect, restore_l1, task_vectors, weighted_sum
+from merge_ops.task_vectors import (
+    add_scaled,
+    elect,
+    l1_ratio,
+    scaled,
+    task_vectors,
+    weighted_sum,
+)
 from merge_ops.traits import Traits
 
 _PAPER = "Deep et al., DELLA-Merging, arXiv:2406.11617"
@@ -38,7 +45,7 @@ def della(  # noqa: PLR0913 - one argument per knob
 ) -> Tensor:
     """As `della_linear`, with the sign election of TIES in place of the plain sum."""
     taus = _drop(task_vectors(base, experts), density, epsilon, draw, rescale)
-    return add_scaled(base, elect(taus, weight, normalize=normalize), lambda_)
+    return add_scaled(base, elect(taus, weight, weight if normalize else None), lambda_)
 
 
 @merge_op(paper=_PAPER, traits=_TRAITS)
@@ -76,7 +83,8 @@ def della_linear(  # noqa: PLR0913 - one argument per knob
         UserError: density - epsilon or density + epsilon outside (0, 1).
     """
     taus = _drop(task_vectors(base, experts), density, epsilon, draw, rescale)
-    return add_scaled(base, weighted_sum(taus, weight, normalize=normalize), lambda_)
+    weights = scaled(weight, normalize=normalize, scale=lambda_)
+    return add_scaled(base, weighted_sum(taus, weights), 1.0)
 
 
 def _drop(
@@ -100,7 +108,7 @@ def _drop(
         probability = keep_probability(tau, middle, half)
         sparse = torch.where(draw.uniform(i, tau) < probability, tau, 0.0)
         if rescale == "l1":
-            sparse = restore_l1(sparse, tau)
+            sparse = sparse * l1_ratio(sparse, tau)
         elif rescale:
             sparse = sparse / probability
         dropped.append(sparse)

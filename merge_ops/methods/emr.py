@@ -16,7 +16,7 @@ def unified(taus: Sequence[Tensor]) -> Tensor:
 
     A sum of zero counts as minus.
     """
-    plus = weighted_sum(taus, [1.0] * len(taus), normalize=False) > 0
+    plus = weighted_sum(taus, [1.0] * len(taus)) > 0
     elected = torch.zeros_like(taus[0])
     for tau in taus:
         signed = torch.where(plus, tau, -tau)  # tau gamma

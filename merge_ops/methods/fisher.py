@@ -8,7 +8,7 @@ from torch import Tensor
 from merge_ops.errors import UserError
 from merge_ops.knobs import Shares
 from merge_ops.registry import merge_op
-from merge_ops.task_vectors import check_shares, weighted_sum
+from merge_ops.task_vectors import average, check_shares
 from merge_ops.traits import Traits
 
 
@@ -38,7 +38,7 @@ def fisher(
         UserError: Fisher diagonals that do not fit the experts, a weight below 0, or all 0.
     """
     check_shares("fisher", weight)
-    middle = weighted_sum([expert.float() for expert in experts], weight, normalize=True)
+    middle = average([expert.float() for expert in experts], weight)
     if len(fishers) == 0:
         return middle.to(base.dtype)
     shapes = [tuple(f.shape) for f in fishers]

@@ -15,13 +15,13 @@ def solve_iso_c(taus: Sequence[Tensor]) -> Tensor:
     """Mean(s) U V^T of the sum, float32; the mean task vector where they are no matrices."""
     if taus[0].dim() != 2:
         return mean(taus)
-    u, s, vt = svd(weighted_sum(taus, [1.0] * len(taus), normalize=False))
+    u, s, vt = svd(weighted_sum(taus, [1.0] * len(taus)))
     return ((u @ vt) * s.mean()).float()  # Iso-C: the flat spectrum of equal mean
 
 
 @merge_op(
     paper="Marczak et al., No task left behind: isotropic model merging, arXiv:2502.04959",
-    traits=Traits(matrices_only=True, scale="alpha", solve=solve_iso_c),
+    traits=Traits(matrices_only=True, operands="task_vectors", scale="alpha", solve=solve_iso_c),
 )
 def iso_c(base: Tensor, experts: Sequence[Tensor], /, *, alpha: Scale = 1.0) -> Tensor:
     """theta_0 + alpha mean(s) U V^T, where U diag(s) V^T is the SVD of sum tau_i.

@@ -65,7 +65,7 @@ def multislerp(
 def _barycentre(flat: Sequence[Tensor], shares: Sequence[float], eps: float) -> Tensor:
     norms = [x.norm() + eps for x in flat]
     directions = [x / norm for x, norm in zip(flat, norms, strict=True)]
-    middle = weighted_sum(directions, shares, normalize=False)
-    turned = units(middle)[0] * weighted_sum(norms, shares, normalize=False)
-    plain = weighted_sum(flat, shares, normalize=False)
+    middle = weighted_sum(directions, shares)
+    turned = units(middle)[0] * weighted_sum(norms, shares)
+    plain = weighted_sum(flat, shares)
     return torch.where(middle.norm() > _NO_DIRECTION, turned, plain)

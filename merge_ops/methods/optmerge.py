@@ -48,7 +48,9 @@ def solve_optmerge(
 
 @merge_op(
     paper="Wei et al., OptMerge: unifying multimodal LLM capabilities, arXiv:2505.19892",
-    traits=Traits(matrices_only=True, scale="lambda", solve=solve_optmerge),
+    traits=Traits(
+        matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_optmerge
+    ),
 )
 def optmerge(
     base: Tensor,

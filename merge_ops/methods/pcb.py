@@ -37,7 +37,7 @@ def pcb(
         lambda_: scale of the merged task vector.
     """
     taus = task_vectors(base, experts)
-    whole = weighted_sum(taus, [1.0] * len(taus), normalize=False)
+    whole = weighted_sum(taus, [1.0] * len(taus))
     total, weights = torch.zeros_like(whole), torch.zeros_like(whole)
     for tau in taus:
         size = _clamped(tau.abs())

@@ -10,7 +10,7 @@ from merge_ops.errors import UserError
 from merge_ops.knobs import Knob, Shares
 from merge_ops.registry import merge_op
 from merge_ops.spectral import precise
-from merge_ops.task_vectors import check_shares, weighted_sum
+from merge_ops.task_vectors import average, check_shares
 from merge_ops.traits import Traits
 
 _RIDGE = 1e-10  # of the mean diagonal: far below what float32 statistics can tell
@@ -49,22 +49,22 @@ def regmean(
     """
     check_shares("regmean", weight)
     if len(grams) == 0:
-        middle = weighted_sum([expert.float() for expert in experts], weight, normalize=True)
+        middle = average([expert.float() for expert in experts], weight)
         return middle.to(base.dtype)
     _check(base, len(experts), grams)
-    average = weighted_sum([precise(expert) for expert in experts], weight, normalize=True)
-    total = grams[0].new_zeros(grams[0].shape, dtype=average.dtype)
-    moved = torch.zeros_like(average)
+    center = average([precise(expert) for expert in experts], weight)
+    total = grams[0].new_zeros(grams[0].shape, dtype=center.dtype)
+    moved = torch.zeros_like(center)
     for expert, gram, share in zip(experts, grams, weight, strict=True):
         exact = share * precise(gram)
         damped = a * exact + (1 - a) * torch.diag(exact.diagonal())  # the paper's alpha
         total += damped
-        moved += (precise(expert) - average) @ damped
+        moved += (precise(expert) - center) @ damped
     total.diagonal().add_(_RIDGE * total.diagonal().mean() + torch.finfo(total.dtype).tiny)
     factor = torch.linalg.cholesky_ex(
         total
     ).L  # without the check, which would wait for the device
-    return (average + torch.cholesky_solve(moved.T, factor).T).to(base.dtype)
+    return (center + torch.cholesky_solve(moved.T, factor).T).to(base.dtype)
 
 
 def _check(base: Tensor, experts: int, grams: Sequence[Tensor]) -> None:

@@ -5,16 +5,24 @@ from typing import Annotated
 
 from torch import Tensor
 
+from merge_ops.formula import Facts, Formula
 from merge_ops.knobs import Knob
 from merge_ops.registry import merge_op
-from merge_ops.spherical import arc
+from merge_ops.spherical import arc, arc_weights
 from merge_ops.traits import End, Traits
+
+_STRAIGHT = 0.9995
+
+
+def _formula(facts: Facts, *, t: float = 0.5) -> Formula:
+    first, second = arc_weights(facts.cosine(), t, _STRAIGHT)
+    return Formula([float(first), float(second)], from_base=True)
 
 
 @merge_op(
     paper="Shoemake, Animating rotation with quaternion curves, doi:10.1145/325334.325242",
     max_experts=1,
-    traits=Traits(ends=(End("t", 0.0, "base"), End("t", 1.0, "expert"))),
+    traits=Traits(formula=_formula, ends=(End("t", 0.0, "base"), End("t", 1.0, "expert"))),
 )
 def slerp(
     base: Tensor,
@@ -36,4 +44,4 @@ def slerp(
         t: place on the arc.
     """
     a, b = base.float().flatten(), experts[0].float().flatten()
-    return arc(a, b, t, straight=0.9995).view(base.shape).to(base.dtype)
+    return arc(a, b, t, straight=_STRAIGHT).view(base.shape).to(base.dtype)

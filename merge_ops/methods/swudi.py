@@ -59,7 +59,7 @@ def _spectrum(taus: Sequence[Tensor], init: Init) -> tuple[Tensor, Tensor, Tenso
 
 @merge_op(
     paper=_PAPER,
-    traits=Traits(matrices_only=True, scale="lambda", solve=solve_swudi),
+    traits=Traits(matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_swudi),
 )
 def swudi(
     base: Tensor,
@@ -86,7 +86,7 @@ def swudi(
 
 @merge_op(
     paper=_PAPER,
-    traits=Traits(matrices_only=True, scale="lambda", solve=solve_aswudi),
+    traits=Traits(matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_aswudi),
 )
 def aswudi(
     base: Tensor,

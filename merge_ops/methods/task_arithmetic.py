@@ -4,15 +4,26 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from merge_ops.formula import Facts, Formula
 from merge_ops.knobs import Scale, Weights
 from merge_ops.registry import merge_op
-from merge_ops.task_vectors import add_scaled, task_vectors, weighted_sum
+from merge_ops.task_vectors import add_scaled, scaled, task_vectors, weighted_sum
 from merge_ops.traits import Traits
+
+
+def _formula(
+    facts: Facts,  # noqa: ARG001
+    *,
+    weight: Sequence[float],
+    lambda_: float = 1.0,
+    normalize: bool = False,
+) -> Formula:
+    return Formula(scaled(weight, normalize=normalize, scale=lambda_))
 
 
 @merge_op(
     paper="Ilharco et al., Editing models with task arithmetic, arXiv:2212.04089",
-    traits=Traits(scale="lambda"),
+    traits=Traits(scale="lambda", operands="task_vectors", formula=_formula),
 )
 def task_arithmetic(
     base: Tensor,
@@ -32,5 +43,5 @@ def task_arithmetic(
         lambda_: scale of the sum.
         normalize: divide the sum by sum w_i.
     """
-    change = weighted_sum(task_vectors(base, experts), weight, normalize=normalize)
-    return add_scaled(base, change, lambda_)
+    weights = scaled(weight, normalize=normalize, scale=lambda_)
+    return add_scaled(base, weighted_sum(task_vectors(base, experts), weights), 1.0)

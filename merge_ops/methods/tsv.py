@@ -26,7 +26,7 @@ def solve_tsv(taus: Sequence[Tensor]) -> Tensor:
 
 @merge_op(
     paper="Gargiulo et al., Task Singular Vectors, arXiv:2412.00081",
-    traits=Traits(matrices_only=True, scale="alpha", solve=solve_tsv),
+    traits=Traits(matrices_only=True, operands="task_vectors", scale="alpha", solve=solve_tsv),
 )
 def tsv(base: Tensor, experts: Sequence[Tensor], /, *, alpha: Scale = 1.0) -> Tensor:
     """theta_0 + alpha U_perp S V_perp^T.

@@ -35,7 +35,7 @@ def solve_wudi(
         return mean(taus)
     exact = [precise(tau) for tau in taus]
     norms = [squared_norm(tau) for tau in exact]
-    start = weighted_sum(exact, [1.0] * len(exact), normalize=False)
+    start = weighted_sum(exact, [1.0] * len(exact))
     if solver == "adam":
         return adam(start, *normal_matrices(exact, exact, norms), steps=steps, lr=lr)
     c, ahead = normal_matrices(exact, exact, norms, start)
@@ -46,7 +46,7 @@ def solve_wudi(
 
 @merge_op(
     paper="Cheng et al., Whoever started the interference should end it, arXiv:2503.08099",
-    traits=Traits(matrices_only=True, scale="lambda", solve=solve_wudi),
+    traits=Traits(matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_wudi),
 )
 def wudi(
     base: Tensor,

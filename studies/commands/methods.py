@@ -1,8 +1,13 @@
 """`mergetuna methods`: the merge methods, their knobs and their sources."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from merge_ops.knobs import Knob
+    from merge_ops.registry import MergeOp
+    from merge_ops.rewriting import Rewrite
 
 
 def methods(
@@ -13,23 +18,38 @@ def methods(
 
     from rich.table import Table
 
-    from merge_ops.registry import all_ops, get_op
+    from merge_ops.rewriting import Rewrite, all_methods, find_method
     from studies.console import say
 
     if name is None:
         table = Table("method", "knobs", "options", "models", "paper")
-        for op in all_ops():
-            most = "" if op.max_experts == op.min_experts else "+"
-            models = f"{op.min_experts}{most}" + (" and a base" if op.needs_base else "")
+        for op in all_methods():
+            models = _models(op)
             table.add_row(op.name, ", ".join(op.knobs), ", ".join(op.options), models, op.paper)
         say(table)
         return
-    op = get_op(name)
+    op = find_method(name)
     say(f"[bold]{op.name}[/bold]  {op.paper}\n\n{inspect.getdoc(op.fn)}\n")
     table = Table("parameter", "searched in", "default", "per expert")
     for key, knob in op.knobs.items():
-        span = f"[{knob.low:g}, {knob.high:g}]" + (" (log)" if knob.log else "")
-        table.add_row(key, span.replace("[", r"\["), f"{knob.default:g}", str(knob.per_expert))
+        required = isinstance(op, Rewrite) and key in op.required
+        default = "none" if required else f"{knob.default:g}"
+        table.add_row(key, _span(knob), default, str(knob.per_expert))
     for key, value in op.options.items():
         table.add_row(key, "-", str(value).lower(), "False")
     say(table)
+
+
+def _models(op: "MergeOp | Rewrite") -> str:
+    """How many models it merges, in words."""
+    most = "" if op.max_experts == op.min_experts else "+"
+    beside = getattr(op, "beside_target", False)
+    base = " and a base" if op.needs_base else " and the target" if beside else ""
+    return f"{op.min_experts}{most}{base}"
+
+
+def _span(knob: "Knob") -> str:
+    """The interval that is searched, safe from rich's markup."""
+    if knob.whole:
+        return f"layers, {knob.low:g} to the last"
+    return rf"\[{knob.low:g}, {knob.high:g}]" + (" (log)" if knob.log else "")

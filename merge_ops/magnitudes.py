@@ -1,0 +1,161 @@
+"""Where the k largest magnitudes of a tensor end, for any k: exact, and without sorting it anew.
+
+A tensor is ranked once. Small ones are sorted. Larger ones get a histogram over the bit patterns
+of their magnitudes, which order as the magnitudes do: 16-bit dtypes have 32,768 patterns, so a
+pattern is a magnitude; of float32 the upper 16 bits are counted, and the entries of the one bin
+that a rank falls into are sorted when asked for. The histogram is kept for each stretch of the
+tensor, so that the search for one entry among equals reads a single stretch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Place = tuple[float, int]
+"""A magnitude, and the index of the last entry of that magnitude that still counts."""
+
+Ranks = Callable[[Tensor, int], Place]
+"""(the tensor that was ranked, k) -> where its k largest end: entry i is among them if |x_i| is
+above the magnitude, or equal to it with i at most the index. Among equals, lower indices come
+first. The tensor is asked for anew so that ranks do not keep it in memory."""
+
+SMALL = 1 << 15
+"""Tensors of so many elements or fewer are sorted."""
+
+_STRETCH = {torch.bfloat16: 1 << 15, torch.float32: 1 << 15, torch.float16: 1 << 18}
+_PATTERNS = 1 << 15
+_CHUNK = 1 << 18  # elements whose temporary copies stay in a cache
+
+
+def rank(tau: Tensor, *, small: int = SMALL) -> Ranks:
+    """Rank the magnitudes of a flat tensor, (n,).
+
+    Args:
+        tau: (n,), float32, bfloat16 or float16; finite.
+        small: sort tensors of at most so many elements.
+    """
+    inner = _sorted(tau) if tau.numel() <= small else _counted(tau)
+    everything, nothing = (0.0, tau.numel() - 1), (math.inf, tau.numel() - 1)
+
+    def find(tau: Tensor, k: int) -> Place:
+        if k <= 0:
+            return nothing
+        return everything if k >= tau.numel() else inner(tau, k)
+
+    return find
+
+
+def _sorted(tau: Tensor) -> Ranks:
+    ordered, order = torch.sort(tau.abs(), descending=True, stable=True)
+    places = order.to(torch.int32).cpu()
+    values = ordered.cpu()
+
+    def find(_: Tensor, k: int) -> Place:
+        return float(values[k - 1]), int(places[k - 1])
+
+    return find
+
+
+@dataclass(frozen=True, slots=True)
+class _Histogram:
+    """How often each pattern occurs.
+
+    Attributes:
+        patterns: those that occur, ascending, (p,).
+        counts: in each stretch, (stretches, p), int16 or int32 (see `_count`).
+        above: entries of a larger pattern than each, (p,), int64.
+        stretch: elements of a stretch.
+    """
+
+    patterns: Tensor
+    counts: Tensor
+    above: Tensor
+    stretch: int
+
+
+def _counted(tau: Tensor) -> Ranks:
+    histogram = _count(tau)
+
+    def find(tau: Tensor, k: int) -> Place:
+        # `above` falls with the pattern: the first that is below k holds the k-th largest.
+        at = int(torch.searchsorted(-histogram.above, -k, right=True))
+        pattern, missing = int(histogram.patterns[at]), k - int(histogram.above[at])
+        if tau.dtype == torch.float32:
+            return _within_bin(tau, pattern, missing)
+        value = float(torch.tensor([pattern], dtype=torch.int16).view(tau.dtype))
+        return value, _nth_equal(tau, histogram, at, missing)
+
+    return find
+
+
+def _count(tau: Tensor) -> _Histogram:
+    stretch = _STRETCH[tau.dtype]
+    # A count of 32,768 wraps to -32,768, which `_unwrapped` undoes.
+    narrow = torch.int16 if stretch <= _PATTERNS else torch.int32
+    rows = []
+    for start in range(0, tau.numel(), _CHUNK):
+        part = tau[start : start + _CHUNK]
+        whole = part.numel() // stretch * stretch
+        if whole:
+            rows.append(_histograms(part[:whole].view(-1, stretch), narrow))
+        if whole < part.numel():
+            rows.append(_histograms(part[whole:].view(1, -1), narrow))
+    counts = torch.cat(rows)  # (stretches, patterns)
+    totals = sum((_unwrapped(row) for row in counts), start=torch.zeros(1, dtype=torch.int64))
+    patterns = totals.nonzero().flatten()
+    above = totals.flip(0).cumsum(0).flip(0) - totals
+    return _Histogram(patterns, counts[:, patterns].contiguous(), above[patterns], stretch)
+
+
+def _histograms(stretches: Tensor, dtype: torch.dtype) -> Tensor:
+    """Counts of each pattern in each row, (rows, patterns), on the CPU."""
+    rows = stretches.shape[0]
+    offsets = torch.arange(rows, dtype=torch.int32, device=stretches.device) * _PATTERNS
+    places = (_pattern(stretches) + offsets[:, None]).flatten()
+    counts = torch.bincount(places, minlength=rows * _PATTERNS)
+    return counts.to(dtype).view(rows, _PATTERNS).cpu()
+
+
+def _pattern(tau: Tensor) -> Tensor:
+    """The upper 16 bits of each magnitude, without the sign; int32."""
+    if tau.dtype == torch.float32:
+        return (tau.view(torch.int32) & 0x7FFFFFFF) >> 16
+    return tau.view(torch.int16).to(torch.int32) & 0x7FFF
+
+
+def _unwrapped(counts: Tensor) -> Tensor:
+    return counts.to(torch.int64) & 0xFFFF if counts.dtype == torch.int16 else counts.long()
+
+
+def _nth_equal(tau: Tensor, histogram: _Histogram, at: int, n: int) -> int:
+    """Index of the n-th entry (from 1) of the pattern in place `at`; the last index if all count.
+
+    Nothing needs to be searched where every entry of that magnitude counts.
+    """
+    reached = _unwrapped(histogram.counts[:, at]).cumsum(0)
+    if n == int(reached[-1]):
+        return tau.numel() - 1
+    row = int(torch.searchsorted(reached, n))
+    before = int(reached[row - 1]) if row else 0
+    start = row * histogram.stretch
+    part = tau[start : start + histogram.stretch]
+    equal = (part.view(torch.int16) & 0x7FFF) == int(histogram.patterns[at])
+    return start + int(equal.nonzero()[n - before - 1])
+
+
+def _within_bin(tau: Tensor, pattern: int, n: int) -> Place:
+    """The n-th largest (from 1) among the float32 entries whose upper bits are `pattern`."""
+    bits = tau.view(torch.int32)
+    places, values = [], []
+    for start in range(0, tau.numel(), _CHUNK):
+        part = bits[start : start + _CHUNK]
+        inside = ((part & 0x7FFF0000) == pattern << 16).nonzero().flatten()
+        places.append(inside + start)
+        values.append(part[inside] & 0x7FFFFFFF)
+    members = torch.cat(values)
+    ordered, order = torch.sort(members, descending=True, stable=True)
+    value = ordered[n - 1 : n].view(torch.float32)
+    return float(value), int(torch.cat(places)[order[n - 1]])

@@ -1,0 +1,68 @@
+"""Finding out what models hold and share, from their headers alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from merge_ops.checkpoint import Checkpoint, open_checkpoint
+from merge_ops.disk_names import disk_names
+from merge_ops.errors import UserError
+from merge_ops.recipe import Recipe
+from merge_ops.tensors import MergedTensor, SharedTensors, share
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Models that are known by name and shape, and not loaded.
+
+    Attributes:
+        checkpoints: by reference; the target first.
+        sources: references of the models beside the live one.
+        shared: what all of them have in common.
+        tensors: what recipes write.
+        numels: elements of each of those, by canonical name.
+    """
+
+    checkpoints: Mapping[str, Checkpoint]
+    sources: Sequence[str]
+    shared: SharedTensors
+    tensors: Sequence[MergedTensor]
+    numels: Mapping[str, int]
+
+    @property
+    def target(self) -> Checkpoint:
+        """The model that becomes live."""
+        return next(iter(self.checkpoints.values()))
+
+    def own_name(self, reference: str, name: str) -> str:
+        """A model's own name of a tensor."""
+        return self.shared.names[list(self.checkpoints).index(reference)][name]
+
+    def size(self, reference: str) -> int:
+        """Bytes of those tensors of a model that are merged."""
+        return sum(self.numels.values()) * self.checkpoints[reference].dtype.itemsize
+
+
+def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
+    """Read the headers of a target and all models of `recipe` (and those named in `also`).
+
+    Raises:
+        UserError: a model cannot be read, or does not fit the target.
+    """
+    target = recipe.kept_from()
+    named = [recipe.base_model, *(m.model for m in recipe.models), *also]
+    sources = list(dict.fromkeys(ref for ref in named if ref))
+    checkpoints = {
+        ref: open_checkpoint(ref, recipe.dtype) for ref in dict.fromkeys([target, *sources])
+    }
+    names = disk_names(checkpoints[target].places)
+    shared = share([checkpoint.model for checkpoint in checkpoints.values()], names)
+    for name, shapes in shared.misfits.items():
+        if not recipe.excludes(name):
+            raise UserError(
+                f"{name} must have one shape in all models, but is {shapes}; "
+                "add it to mergetuna.exclude to keep the target's."
+            )
+    tensors = [tensor for tensor in shared.tensors if not recipe.excludes(tensor.name)]
+    parameters = dict(checkpoints[target].model.named_parameters(remove_duplicate=False))
+    numels = {t.name: parameters[shared.names[0][t.name]].numel() for t in tensors}
+    return Opened(checkpoints, sources, shared, tensors, numels)

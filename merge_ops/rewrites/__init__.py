@@ -1,0 +1,1 @@
+"""Rewrites, one file each; `merge_ops.rewriting` finds them."""

@@ -1,0 +1,109 @@
+"""The models beside the live one: weights, or task vectors, wherever the plan has put them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Read = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One tensor of one model.
+
+    Attributes:
+        tensor: its weights, or its task vector.
+        base: the model that the task vector is taken from, or None for weights.
+        places: flat indices where base + task vector is not the weight, bit for bit.
+        values: the weights there.
+    """
+
+    tensor: Tensor
+    base: str | None = None
+    places: Tensor | None = None
+    values: Tensor | None = None
+
+
+def difference(weights: Tensor, base: Tensor, reference: str) -> Held:
+    """The task vector in the tensors' dtype, with what is lost by rounding beside it."""
+    tau = weights - base
+    lost = (base + tau != weights).flatten().nonzero().flatten()
+    return Held(tau, reference, lost, weights.flatten()[lost])
+
+
+class Sources:
+    """Tensors by model reference and canonical name, on the device that asks for them.
+
+    A tensor may lie on the device, in pinned host memory, or in a file that is mapped into
+    memory: it comes to the device when it is asked for. `prefetch` starts to copy before that.
+    """
+
+    def __init__(
+        self, held: Mapping[str, Mapping[str, Held | Read]], device: torch.device
+    ) -> None:
+        """Keep `held`: by reference and name, a tensor or a way to read it."""
+        self.device = device
+        self._held = held
+        cuda: Any = torch.cuda
+        self._stream = cuda.Stream(device) if device.type == "cuda" else None
+        self._coming: dict[tuple[str, str], Tensor] = {}
+
+    def references(self) -> list[str]:
+        """The models, sorted."""
+        return sorted(self._held)
+
+    def weights(self, reference: str, name: str) -> Tensor:
+        """A model's weights, in its own shape."""
+        held = self._find(reference, name)
+        tensor = self._bring(reference, name, held.tensor)
+        if held.base is None:
+            return tensor
+        weights = self.weights(held.base, name) + tensor
+        if held.places is not None and held.values is not None:
+            weights.view(-1)[held.places] = held.values
+        return weights
+
+    def task_vector(self, reference: str, base: str, name: str) -> Tensor:
+        """Weights minus those of `base`, subtracted in their dtype."""
+        held = self._find(reference, name)
+        if held.base == base:
+            return self._bring(reference, name, held.tensor)
+        return self.weights(reference, name) - self.weights(base, name)
+
+    def prefetch(self, references: Sequence[str], name: str) -> None:
+        """Start to copy what lies elsewhere, beside what the device computes now."""
+        if self._stream is None:
+            return
+        with torch.cuda.stream(self._stream):
+            for reference in references:
+                tensor = self._find(reference, name).tensor
+                if tensor.device != self.device:
+                    self._coming[reference, name] = tensor.to(self.device, non_blocking=True)
+
+    def rounded(self) -> tuple[int, int]:
+        """How many entries of task vectors are rounded, and how many are held."""
+        lost = total = 0
+        for tensors in self._held.values():
+            for held in tensors.values():
+                if isinstance(held, Held) and held.places is not None:
+                    lost += held.places.numel()
+                    total += held.tensor.numel()
+        return lost, total
+
+    def _find(self, reference: str, name: str) -> Held:
+        held = self._held[reference][name]
+        return held if isinstance(held, Held) else Held(held())
+
+    def _bring(self, reference: str, name: str, tensor: Tensor) -> Tensor:
+        if tensor.device == self.device:
+            return tensor
+        copied = self._coming.pop((reference, name), None)
+        if copied is None or self._stream is None:
+            return tensor.to(self.device)
+        current = torch.cuda.current_stream(self.device)
+        current.wait_stream(self._stream)
+        copied.record_stream(current)
+        return copied
