@@ -8,7 +8,7 @@ from typing import Any
 
 from merge_ops.errors import UserError
 from merge_ops.method import Method
-from merge_ops.registry import MergeOp, Value
+from merge_ops.registry import MergeOp, Value, get_op
 
 Gradient = tuple[float, ...]
 
@@ -88,6 +88,7 @@ class Recipe:
         template: whose chat template formats prompts: "target", "reward_head" or a file.
         seed: of every random mask.
         statistics: the file that a method with statistics reads, else None.
+        tasks: of a method that gives one view per expert: the expert's model by the task's name.
         provenance: where the recipe came from; it decides no weight.
         slices: as mergekit's, in order and without gaps; `merge_ops.rewriting.lower` puts them
             into `models`, which until then only names the models.
@@ -105,6 +106,7 @@ class Recipe:
     template: str = "target"
     seed: int = 0
     statistics: StatisticsRef | None = None
+    tasks: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
 
@@ -125,6 +127,14 @@ class Recipe:
         """Indices into `models` of what the method merges: a task vector's base is left out."""
         base = self.task_base(op)
         return [i for i, source in enumerate(self.models) if source.model != base]
+
+    def has_views(self) -> bool:
+        """Whether it stands for several models at once: a view for each of its tasks.
+
+        With the option that picks a view (`expert` of emr) a recipe is that one model.
+        """
+        views = get_op(self.method).traits.views if self.tasks else None
+        return views is not None and views not in self.parameters
 
     def excludes(self, name: str) -> bool:
         """Whether the tensor of this canonical name is kept from the target."""
@@ -156,6 +166,8 @@ class Recipe:
             content.append({"statistics": self.statistics.sha256})
         if self.slices:
             content.append([_plain_slice(part, name) for part in self.slices])
+        if self.has_views():
+            content.append(sorted([task, name(model)] for task, model in self.tasks.items()))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,5 +1,6 @@
 """recipe.yaml: reading it strictly, writing it so that mergekit reads it too."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from merge_ops.rewriting import Rewrite, all_methods
 from merge_ops.settings_yaml import Problems, dump_settings, read_settings
 from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
 from merge_ops.statistics_yaml import StatisticsBlock, dump_statistics, read_statistics
+from merge_ops.view_recipes import task_problems
 from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -38,6 +40,7 @@ class _Block(_Strict):
     template: str = "target"
     seed: int = 0
     statistics: StatisticsBlock | None = None
+    tasks: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -90,7 +93,8 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     given = content.mergetuna.statistics if content.mergetuna else None
     named = read_statistics(file, given, op, len(recipe.models), problems)
     recipe = replace(recipe, statistics=named)
-    problems += _misfits(recipe, op)
+    said = {place for place, _ in problems}
+    problems += [problem for problem in _misfits(recipe, op) if problem[0] not in said]
     if problems:
         raise file.error(problems)
     lines = sorted((file.where(place)[0], text) for place, text in passed)
@@ -133,6 +137,10 @@ def _recipe(
         exclude=tuple(block.exclude) if block else (),
         template=_template(block.template, folder) if block else "target",
         seed=block.seed if block else 0,
+        tasks={
+            task: model(text, "mergetuna", "tasks", task) or ""
+            for task, text in (block.tasks if block else {}).items()
+        },
         provenance=block.provenance if block else {},
         slices=slices,
     )
@@ -150,6 +158,7 @@ def _misfits(recipe: Recipe, op: Method) -> Problems:
     problems: Problems = []
     if op.needs_base and recipe.base_model is None:
         problems.append((("merge_method",), f"base_model: {op.name} needs a base_model"))
+    problems += task_problems(recipe, op)
     if isinstance(op, Rewrite):
         problems += op.misfits(recipe)
     else:
@@ -197,15 +206,23 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
     if recipe.parameters:
         content["parameters"] = dump_settings(recipe.parameters)
     content |= {k: v for k in ("dtype", "out_dtype") if (v := getattr(recipe, k))}
-    if recipe.target:
-        block: dict[str, Any] = {"version": 1, "target": name(recipe.target)}
-        if recipe.reward_head:
-            block["reward_head"] = name(recipe.reward_head)
-        block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
-        block |= {"seed": recipe.seed, **dump_statistics(recipe.statistics, folder)}
-        block["provenance"] = dict(recipe.provenance)
-        content["mergetuna"] = block
+    if recipe.target or recipe.tasks:
+        content["mergetuna"] = _block(recipe, name, dump_statistics(recipe.statistics, folder))
     return content
+
+
+def _block(
+    recipe: Recipe, name: Callable[[str], str], statistics: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    """What mergekit ignores; `name` turns a path into what is written."""
+    block: dict[str, Any] = {"version": 1, "target": name(recipe.kept_from())}
+    if recipe.reward_head:
+        block["reward_head"] = name(recipe.reward_head)
+    block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
+    if recipe.tasks:
+        block["tasks"] = {task: name(model) for task, model in recipe.tasks.items()}
+    block |= {"seed": recipe.seed, **statistics}
+    return block | {"provenance": dict(recipe.provenance)}
 
 
 def _exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:

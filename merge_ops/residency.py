@@ -15,8 +15,8 @@ from merge_ops.memory import free_memory
 from merge_ops.opening import Opened, open_models
 from merge_ops.plan import Item, Place, Plan, plan_memory
 from merge_ops.recipe import Recipe
-from merge_ops.registry import get_op
 from merge_ops.resident import ResidentModel
+from merge_ops.rewriting import find_method
 from merge_ops.sources import Held, Read, Sources, difference
 
 _PINNABLE = 0.8
@@ -86,7 +86,7 @@ def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime) -> Plan:
         UserError: the device cannot hold the live model; the numbers are given.
     """
     device = torch.device(runtime.device)
-    traits = get_op(recipe.method).traits
+    traits = find_method(recipe.method).traits
     dtype = DTYPES[recipe.out_dtype] if recipe.out_dtype else opened.target.dtype
     live = sum(p.numel() for p in opened.target.model.parameters()) * dtype.itemsize
     largest = max(opened.numels.values(), default=0)
@@ -117,7 +117,7 @@ def _hold(
     movable = [p for item, p in zip(plan.items, plan.places, strict=True) if item.movable]
     places = dict(zip(opened.sources, movable, strict=True))
     base = recipe.base_model
-    wants_task_vectors = get_op(recipe.method).traits.operands == "task_vectors"
+    wants_task_vectors = find_method(recipe.method).traits.operands == "task_vectors"
     held: dict[str, Mapping[str, Held | Read]] = {}
     for reference in sorted(opened.sources, key=lambda r: r != base):
         checkpoint, place = opened.checkpoints[reference], places[reference]

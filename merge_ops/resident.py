@@ -1,12 +1,12 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine, Job
@@ -111,6 +111,22 @@ class ResidentModel:
         self._written |= {tensor.name: key for tensor, key, _ in changed}
         depths = [t.layer or 0 for t, _, _ in changed if not _is_behind(t)]
         self.first_changed_layer = min(depths, default=self.layers)
+
+    def inputs(self, recipe: Recipe) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
+        """What `recipe` merges: the live parameter's name in `module`, its base, its experts.
+
+        Raises:
+            UserError: the recipe is of other models or terms than the resident ones.
+        """
+        self._check(recipe)
+        op = get_op(recipe.method)
+        owners = {id(p): n for n, p in reversed(list(self.module.named_parameters()))}
+        sources, base = self._engine.sources, recipe.task_base(op)
+        models = [recipe.models[i].model for i in recipe.experts(op)]
+        for tensor in self._tensors:
+            experts = [sources.weights(model, tensor.name) for model in models]
+            start = sources.weights(base, tensor.name) if base else experts[0]
+            yield owners[id(self._parameters[tensor.name])], start, experts
 
     def fingerprint(self, part: Part) -> str:
         """A digest of all that decides the weights of one part of the live model."""

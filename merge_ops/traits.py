@@ -50,6 +50,8 @@ class Traits:
         statistics: the parameter that takes one tensor of statistics per expert; no recipe key.
         through_merged: its statistics are of inputs that reach a layer through layers that are
             merged already, rather than through each expert's own.
+        views: the option that picks one of several models that the method makes at once: the
+            place of an expert, or "unified" for what they share.
         kept: `kept(n, density)` is the exact number of the n entries of a task vector that stay.
         ends: where the method gives back one of its inputs.
         breaks: laws that the method breaks by definition, each with the reason.
@@ -63,6 +65,7 @@ class Traits:
     formula: Callable[..., Formula | None] | None = None
     statistics: Literal["grams", "fishers"] | None = None
     through_merged: bool = False
+    views: str | None = None
     kept: Callable[[int, float], int] | None = None
     ends: tuple[End, ...] = ()
     breaks: Mapping[Law, str] = field(default_factory=dict)

@@ -1,11 +1,25 @@
 """The samplers by the names that a study file uses."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from search.proposer import Proposer
+from search.proposer import Proposal, Proposer
 from search.space import Dimension
 
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
 SAMPLERS = ("tpe", "cma", "random")
+ONLY = "only candidate"
+"""Who proposes the one point of a space without dimensions."""
+
+
+class OnlyPoint:
+    """Proposes the one point of a space without dimensions."""
+
+    def propose(self, _trials: Sequence["FrozenTrial"], /) -> Proposal:
+        """The point, whatever was scored before."""
+        return Proposal({})
 
 
 def make_proposer(name: str, dimensions: Sequence[Dimension], seed: int) -> Proposer:
@@ -13,9 +27,11 @@ def make_proposer(name: str, dimensions: Sequence[Dimension], seed: int) -> Prop
 
     Args:
         name: one of `SAMPLERS`.
-        dimensions: what is searched.
+        dimensions: what is searched; without any there is one point, whatever the name.
         seed: the study's; the same seed and trials give the same proposals.
     """
+    if not dimensions:
+        return OnlyPoint()
     if name == "cma":
         from search.cma_proposer import CmaProposer
 

@@ -49,7 +49,7 @@ class SearchSpace:
     Attributes:
         template: the recipe whose searched settings are filled in.
         labels: a short name for each of its models.
-        ranges: the searched knobs.
+        ranges: the searched knobs; none where the method has none: then it holds one recipe.
         layers: number of text layers.
         bands: how many groups of neighbouring layers; 1 is one value for the whole depth.
         halves: attention and MLP of a band have values of their own.
@@ -72,7 +72,7 @@ class SearchSpace:
                 raise UserError(f"{op.name} has no knob {name!r} to search{hint}")
         if isinstance(op, Rewrite) and not self.names:
             raise ValueError(f"{op.name} is searched over named tensors, but `names` is empty.")
-        if not self.ranges:
+        if op.knobs and not self.ranges:
             raise UserError(f"a search needs a knob; {op.name} has {', '.join(op.knobs)}.")
         if not 1 <= self.bands <= self.layers:
             raise UserError(

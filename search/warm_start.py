@@ -47,7 +47,7 @@ GRIDS: dict[str, Callable[[SearchSpace], list[dict[str, float]]]] = {
 
 
 def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, float]]:
-    """The points of the named grids, each once, in order.
+    """The points of the named grids, each once, in order; none where nothing is searched.
 
     Raises:
         UserError: there is no grid of that name.
@@ -56,7 +56,7 @@ def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, floa
     for name in names:
         if name not in GRIDS:
             raise UserError(f"warm_start: there is no grid {name!r}{did_you_mean(name, GRIDS)}")
-        for point in GRIDS[name](space):
+        for point in GRIDS[name](space) if space.ranges else ():
             if point not in points:  # where no weight is searched, a grid is one point
                 points.append(point)
     return points

@@ -7,6 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.view_recipes import UNIFIED, view_of
 from objectives.objective import Objective
 from objectives.records import ScoreSet, combined
 from objectives.statistics import interval, mcnemar, paired_difference
@@ -60,7 +61,7 @@ def parent_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
 
 
 def published_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
-    """The plain average and task arithmetic with all coefficients 1."""
+    """The plain average, task arithmetic with all coefficients 1, and EMR without its views."""
     template = study.template
     equal = [1.0 / len(template.models)] * len(template.models)
     rows = [Row("plain average", _weighted(template, "linear", equal), objectives.main)]
@@ -69,14 +70,17 @@ def published_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
         title = f"task arithmetic ({', '.join('1' for _ in ones)})"
         recipe = _weighted(template, "task_arithmetic", ones)
         rows.append(Row(title, recipe, objectives.main))
+    if template.has_views():
+        recipe = view_of(template, UNIFIED)
+        rows.append(Row(f"{template.method} unified, no views", recipe, objectives.main))
     return rows
 
 
 def _only(template: Recipe, model: str) -> Recipe:
     """The merged tensors of one model alone, inside the target."""
     source = Source(model, {"weight": (Entry(None, 1.0),)})
-    plain = replace(template, parameters={}, statistics=None)
-    return replace(plain, method="linear", models=(source,), base_model=None)
+    plain = replace(template, base_model=None, parameters={}, tasks={}, statistics=None)
+    return replace(plain, method="linear", models=(source,))
 
 
 def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe:
@@ -85,7 +89,8 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
         Source(m.model, {"weight": (Entry(None, weight),)})
         for m, weight in zip(template.models, weights, strict=True)
     )
-    return replace(template, method=method, models=models, parameters={}, statistics=None)
+    plain = replace(template, parameters={}, tasks={}, statistics=None)
+    return replace(plain, method=method, models=models)
 
 
 def confirm_best(

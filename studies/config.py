@@ -21,9 +21,11 @@ class Expert(_Strict):
 
 
 class Search(_Strict):
-    """What varies."""
+    """What varies; nothing where the method has no knob."""
 
-    knobs: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]]
+    knobs: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        default_factory=dict
+    )
     bands: int | Literal["layers"] = 1
     halves: bool = False
 
@@ -49,6 +51,7 @@ class DataFiles(_Strict):
 class _ObjectiveBase(_Strict):
     name: Annotated[str, Field(pattern=r"^[\w-]+$")]
     data: DataFiles
+    task: str | None = None
     weight: Annotated[float, Field(gt=0)] = 1.0
     average: Average = "micro"
     columns: dict[str, str] = Field(default_factory=dict)
@@ -127,6 +130,8 @@ class RuntimeConfig(_Strict):
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     image_backend: Literal["pil", "torchvision"] | None = None
     batch_size: Annotated[int, Field(gt=0)] = 64
+    kernels: Literal["auto", "compiled", "eager"] = "auto"
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
     cache_gb: Annotated[float, Field(ge=0)] = 4.0
     template: str = "target"
 
@@ -141,7 +146,7 @@ class StudyConfig(_Strict):
     reward_head: str | None = None
     method: str = "task_arithmetic"
     parameters: dict[str, Any] = Field(default_factory=dict)
-    search: Search
+    search: Search = Field(default_factory=Search)
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
     statistics: StatisticsConfig | None = None

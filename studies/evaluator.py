@@ -12,6 +12,7 @@ from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
 from objectives.objective import Objective, score_all
 from objectives.records import ScoreSet, Split
+from search.candidate import members
 
 TEST_READS = "test_reads.jsonl"
 
@@ -38,12 +39,14 @@ class Evaluator:
         objectives: what the search maximises.
         folder: the study's folder, where looks at the test split are logged.
         identities: sha256 of the models, for digests.
+        tasks: whose view scores an objective, by the objective's name, for recipes with views.
     """
 
     resident: ResidentModel
     objectives: tuple[Objective, ...]
     folder: Path
     identities: Mapping[str, str] = field(default_factory=dict)
+    tasks: Mapping[str, str] = field(default_factory=dict)
 
     def score(
         self,
@@ -55,20 +58,31 @@ class Evaluator:
     ) -> Scored:
         """Write the recipe into the live model and score it on a split.
 
+        A recipe with views is written once for each view that an objective asks for.
+
         Args:
             recipe: of the resident models.
             split: a look at "test" is logged with `why`.
             why: who asks, for that log.
             objectives: others than the study's own.
+
+        Raises:
+            UserError: the recipe is not of the resident models, or has no view for an objective.
         """
+        chosen = self.objectives if objectives is None else objectives
+        models = members(recipe, [objective.name for objective in chosen], self.tasks)
         if split == "test":
             log_test_read(self.folder, why, self.digest(recipe))
-        start = time.perf_counter()
-        self.resident.become(recipe)
-        built = time.perf_counter()
-        chosen = self.objectives if objectives is None else objectives
-        sets = tuple(score_all(objective, self.resident, split) for objective in chosen)
-        return Scored(sets, {"build": built - start, "score": time.perf_counter() - built})
+        seconds = {"build": 0.0, "score": 0.0}
+        sets: dict[int, ScoreSet] = {}
+        for model, places in models:
+            start = time.perf_counter()
+            self.resident.become(model)
+            built = time.perf_counter()
+            sets |= {i: score_all(chosen[i], self.resident, split) for i in places}
+            seconds["build"] += built - start
+            seconds["score"] += time.perf_counter() - built
+        return Scored(tuple(sets[i] for i in range(len(chosen))), seconds)
 
     def digest(self, recipe: Recipe) -> str:
         """The recipe's digest by the contents of its models, wherever they lie."""

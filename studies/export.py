@@ -16,7 +16,10 @@ from merge_ops.recipe import Recipe
 from merge_ops.recipe_yaml import read_recipe, recipe_text, write_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.view_export import check_dtypes, write_views
+from merge_ops.view_recipes import view_of
 from studies.console import warn
+from studies.view_card import views_section
 
 _PROCESSOR_FILES = (
     "tokenizer*",
@@ -67,10 +70,12 @@ def export(resident: ResidentModel, recipe: Recipe, out: Path, *, overwrite: boo
 
     The folder holds config, `model.safetensors`, tokenizer or processor, `recipe.yaml` and a model
     card; a reward model also `reward_head.safetensors` with `score.weight` of shape (1, hidden
-    size). It appears under its name only when it is whole.
+    size); a recipe with views the unified model, and `emr_masks.safetensors`. It appears under its
+    name only when it is whole.
 
     Raises:
-        UserError: `out` exists and is not empty, and `overwrite` is not set.
+        UserError: `out` exists and is not empty, and `overwrite` is not set; or the dtype is too
+            coarse for views.
     """
     source = model_folder(recipe.kept_from())
     with new_folder(out, overwrite=overwrite) as scratch:
@@ -87,6 +92,8 @@ def export(resident: ResidentModel, recipe: Recipe, out: Path, *, overwrite: boo
                 scratch / HEAD_FILE,
                 metadata={"format": "pt"},
             )
+        if recipe.has_views():
+            write_views(resident, recipe, scratch)
         write_recipe(recipe, scratch / "recipe.yaml")
         (scratch / "README.md").write_text(_card(resident, recipe, scratch), encoding="utf-8")
 
@@ -97,6 +104,7 @@ def build_checkpoint(
     *,
     device: str = "cpu",
     dtype: str | None = None,
+    task: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Recipe, int]:
     """Build the model of a recipe file; returns the recipe and how many tensors were merged.
@@ -106,10 +114,12 @@ def build_checkpoint(
         out: folder of the checkpoint.
         device: where to compute.
         dtype: of the written weights; None for the recipe's.
+        task: whose view to write as a plain checkpoint, of a recipe with views; None for the
+            unified model with all masks.
         overwrite: replace `out` if it exists.
 
     Raises:
-        UserError: the recipe or a model cannot be read, or `out` exists.
+        UserError: the recipe or a model cannot be read, `out` exists, or there is no such task.
     """
     if dtype is not None and dtype not in DTYPES:
         raise UserError(f"--dtype must be one of {', '.join(DTYPES)}, but got {dtype!r}.")
@@ -117,10 +127,14 @@ def build_checkpoint(
     recipe = read_recipe(path, notes)
     for note in notes:
         warn(f"note: {note}")
+    if task is not None:
+        recipe = view_of(recipe, task)
     if dtype is not None:
         recipe = replace(recipe, out_dtype=dtype)
+    if recipe.has_views():
+        check_dtypes(recipe)
     check_free(out, overwrite=overwrite)
-    resident = load_resident(recipe, Runtime(device), also=needs_target(recipe))
+    resident = load_resident(recipe, Runtime(device, report=warn), also=needs_target(recipe))
     layout = Layout(resident.layers, tuple(resident.merged_names))
     recipe = lower_recipe(recipe, layout, path)
     resident.become(recipe)
@@ -138,6 +152,7 @@ def _card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:
         f"# A {recipe.method} merge\n\n"
         f"Made by Mergetuna without training. Target: `{Path(recipe.kept_from()).name}`. "
         f"Merged tensors: {len(resident.merged_names)}.\n\n"
+        f"{views_section(recipe)}"
         f"## Parents\n\n{parents}\n\n## Use\n\n{use}\n"
         f"## Recipe\n\nDigest (by the names above): `{recipe.digest()}`\n\n"
         f"```yaml\n{recipe_text(recipe, folder)}```\n"

@@ -8,6 +8,7 @@ from typing import Any
 from merge_ops.errors import UserError
 from merge_ops.recipe_yaml import recipe_text
 from objectives.records import figures
+from search.samplers import ONLY
 from search.selection import Confirmed
 from studies.comparison import (
     FOUND,
@@ -118,8 +119,9 @@ def _results(
         "study": study.config.name,
         "settings": study_digest(study, evaluator.identities, whole=True),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sampler": study.config.sampler,
+        "sampler": study.config.sampler if own.space.ranges else ONLY,
         "seed": study.config.seed,
+        "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
         "winner": {

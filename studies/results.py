@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from studies.console import command_name, say
 from studies.paths import DEPTH, HISTORY, RECIPE
 from studies.table import rich_table, verdicts
@@ -15,11 +17,12 @@ def show_results(results: Mapping[str, Any], out: Path) -> None:
     say()
     say(rich_table(results["rows"], f"{results['study']}: {sizes} test examples"))
     for sentence in verdicts(results):
-        say(f"- {sentence}")
+        say(f"- {escape(sentence)}")
     me = command_name()
     say()
     say(f"recipe      {out / RECIPE}")
     say(f"pictures    {out / HISTORY}")
-    say(f"            {out / DEPTH}")
+    if (out / DEPTH).is_file():
+        say(f"            {out / DEPTH}")
     say(f"checkpoint  {me} merge {out / RECIPE} --out {out / 'checkpoint'}")
     say(f"all trials  {me} trials {out}    or in MLflow: {me} ui {out}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.samplers import make_proposer
+from search.samplers import ONLY, make_proposer
 from search.warm_start import warm_points
 from studies.config import seconds
 from studies.console import warn
@@ -19,6 +19,7 @@ from studies.provenance import study_digest
 from studies.search_loop import Limits, Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models, make_space
 from studies.statistics import attach, with_statistics
+from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri
 
 _PATIENCE, _HASTE = 60.0, 10.0
@@ -42,11 +43,12 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         objectives = make_objectives(study.config, study.folder)
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
-        evaluator = Evaluator(resident, objectives.main, study.out, known)
+        tasks = objective_tasks(study.config)
+        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)
             own = _search(study, evaluator, SEARCH, deadline, mirror)
-            compare = study.config.compare
+            compare = study.config.compare and own.space.dimensions()
             rival = _search(study, evaluator, GLOBAL, deadline, None) if compare else None
             results, mirror.summary = finish(study, objectives, evaluator, own, rival)
         return results
@@ -105,16 +107,20 @@ def _search(
     resident = evaluator.resident
     space = make_space(study, resident.layers, resident.merged_names, by_depth=name == SEARCH)
     dimensions = space.dimensions()
+    trials, sampler = config.budget.trials, str(config.sampler)
+    if not dimensions:
+        trials, sampler = 1, ONLY
+        warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
     ledger = Ledger(study.out, name, dimensions)
     ledger.claim(study_digest(study, evaluator.identities))
     plan = SearchPlan(
         space=space,
         warm=warm_points(config.warm_start, space),
         proposer=make_proposer(config.sampler, dimensions, config.seed),
-        sampler=config.sampler,
+        sampler=sampler,
     )
-    title = f"{config.name}, {name} ({len(dimensions)} dimensions, {config.sampler})"
-    with Progress(title, ledger.trials, config.budget.trials) as progress:
+    title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
+    with Progress(title, ledger.trials, trials) as progress:
 
         def on_trial(trial: FrozenTrial) -> None:
             progress.on_trial(trial)
@@ -123,5 +129,5 @@ def _search(
 
         if mirror is not None:
             mirror.on_trial(ledger.trials)
-        run_search(plan, ledger, evaluator, Limits(config.budget.trials, deadline), on_trial)
+        run_search(plan, ledger, evaluator, Limits(trials, deadline), on_trial)
     return Search(space, ledger)

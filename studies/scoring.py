@@ -15,12 +15,14 @@ from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_yaml import read_recipe
 from merge_ops.references import locate
 from merge_ops.residency import load_resident
+from merge_ops.view_recipes import view_of
 from objectives.records import SPLITS, ScoreSet, Split, combined
 from studies.comparison import row_figures
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives
 from studies.paths import SCORES
 from studies.setup import StudyFile, prepare_runtime, read_study
+from studies.tasks import objective_tasks
 
 
 def check_split(text: str) -> Split:
@@ -34,13 +36,17 @@ def check_split(text: str) -> Split:
     return text
 
 
-def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
+def score_once(
+    what: str, study_path: Path, split: Split, *, task: str | None = None
+) -> dict[str, Any]:
     """Score a recipe file or a model on one split of a study.
 
     Args:
         what: path of a recipe, a model's folder, or a hub id.
         study_path: the study file.
         split: which examples; a look at "test" is logged in the study's folder.
+        task: score this one view of a recipe with views on every objective; else each objective
+            is scored on the view of its own task.
 
     Returns:
         Figures with intervals and, where the study has finished, the number of examples that came
@@ -48,21 +54,28 @@ def score_once(what: str, study_path: Path, split: Split) -> dict[str, Any]:
         dtype, 0).
 
     Raises:
-        UserError: the recipe, model or study cannot be read.
+        UserError: the recipe, model or study cannot be read, or has no such task.
     """
     study = read_study(study_path)
     recipe = _recipe(what, study)
+    if task is not None:
+        recipe = view_of(recipe, task)
+    tasks = objective_tasks(study.config) if recipe.has_views() else {}
     objectives = make_objectives(study.config, study.folder)
     resident = load_resident(recipe, prepare_runtime(study.config), also=needs_target(recipe))
     if _is_file(what):
         layout = Layout(resident.layers, tuple(resident.merged_names))
         recipe = lower_recipe(recipe, layout, Path(what))
     identities = {ref: weights_sha256(ref) for ref in recipe.references()}
-    evaluator = Evaluator(resident, objectives.main, study.out, identities)
-    scored = evaluator.score(recipe, split, why=f"eval {what}")
+    evaluator = Evaluator(resident, objectives.main, study.out, identities, tasks)
+    why = f"eval {what}" if task is None else f"eval {what}, view {task!r}"
+    scored = evaluator.score(recipe, split, why=why)
     return {
         "what": what,
         "split": split,
+        "tasks": tasks
+        if task is None
+        else dict.fromkeys((s.objective for s in scored.sets), task),
         **row_figures(scored.sets),
         "value": combined(scored.sets),
         "against_found": _against_found(study, scored.sets, split),
@@ -117,7 +130,7 @@ def figures_of(result: Mapping[str, Any]) -> list[str]:
         categories = ", ".join(f"{k} {100 * v:.1f}" for k, v in own["categories"].items())
         lines.append(
             f"  {name} (n = {own['n']}): {_share(own)}  overall {100 * own['micro']:.1f}, "
-            f"macro {100 * own['macro']:.1f}; {categories}"
+            f"macro {100 * own['macro']:.1f}; {categories}{_by(result['tasks'].get(name))}"
         )
     found = result["against_found"]
     if found is not None:
@@ -126,6 +139,10 @@ def figures_of(result: Mapping[str, Any]) -> list[str]:
             "study's found recipe"
         )
     return lines
+
+
+def _by(task: str | None) -> str:
+    return "" if task is None else f"; by the view {task!r}"
 
 
 def _share(value: Mapping[str, float]) -> str:

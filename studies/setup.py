@@ -1,7 +1,7 @@
 """From a study file to the objects of a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from merge_ops.hub import weights_sha256
@@ -15,8 +15,10 @@ from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.space import KnobRange, SearchSpace
 from search.warm_start import GRIDS
-from studies.config import StudyConfig
+from studies.config import Search, StudyConfig
+from studies.console import warn
 from studies.statistics_settings import statistics_problems
+from studies.tasks import task_misfits, template_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,13 @@ def read_study(path: Path) -> StudyFile:
         text = f"method: there is no merge method {config.method!r}; known are {sorted(ops)}"
         raise file.error([(("method",), text)])
     template = _template(config, op, path.parent, problems)
+    names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
+    template = replace(template, tasks=template_tasks(template, op, names))
+    problems += _misfits(config, op) + task_misfits(config, op, names, template.tasks)
     if isinstance(op, Rewrite):
         problems += _lacks(config, op, template)
-    names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
     labels = tuple(name.replace(".", "-") for name in names)
-    problems += _misfits(config, op) + statistics_problems(config, op, labels)
+    problems += statistics_problems(config, op, labels)
     if problems:
         raise file.error(problems)
     if len(set(labels)) < len(labels):
@@ -114,13 +118,7 @@ def _misfits(config: StudyConfig, op: Method) -> Problems:
     problems: Problems = []
     if op.needs_base and config.base is None:
         problems.append((("method",), f"base: {op.name} needs a base model"))
-    for knob in config.search.knobs:
-        if knob not in op.knobs:
-            text = f"search.knobs.{knob}: {op.name} searches {sorted(op.knobs)}, not {knob!r}"
-            problems.append((("search", "knobs", knob), text))
-        elif knob in config.parameters:
-            text = f"parameters.{knob}: a knob is either searched or fixed, but this one is both"
-            problems.append((("parameters", knob), text))
+    problems += _search_misfits(config, op)
     problems += [
         (
             ("warm_start", i),
@@ -133,6 +131,25 @@ def _misfits(config: StudyConfig, op: Method) -> Problems:
         if getattr(objective, "scorer", "") == "reward_head" and config.reward_head is None:
             text = f"objectives.{i}: scoring by reward_head needs the key `reward_head`"
             problems.append((("objectives", i), text))
+    return problems
+
+
+def _search_misfits(config: StudyConfig, op: Method) -> Problems:
+    """Rules between the method's knobs and what is searched."""
+    if not op.knobs and config.search != Search():
+        text = f"search: {op.name} has no knob to search; leave this key out"
+        return [(("search",), text)]
+    problems: Problems = []
+    if op.knobs and not config.search.knobs:
+        text = f"search: `knobs` must give at least one of {sorted(op.knobs)} as [low, high]"
+        problems.append((("search",), text))
+    for knob in config.search.knobs:
+        if knob not in op.knobs:
+            text = f"search.knobs.{knob}: {op.name} searches {sorted(op.knobs)}, not {knob!r}"
+            problems.append((("search", "knobs", knob), text))
+        elif knob in config.parameters:
+            text = f"parameters.{knob}: a knob is either searched or fixed, but this one is both"
+            problems.append((("parameters", knob), text))
     return problems
 
 
@@ -193,7 +210,15 @@ def prepare_runtime(config: StudyConfig) -> Runtime:
     device = config.runtime.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Runtime(device, config.runtime.attention, config.runtime.image_backend)
+    limit = config.runtime.memory_gb
+    return Runtime(
+        device,
+        config.runtime.attention,
+        config.runtime.image_backend,
+        config.runtime.kernels,
+        memory=None if limit is None else int(limit * 1e9),
+        report=warn,
+    )
 
 
 def load_models(study: StudyFile) -> ResidentModel:

@@ -37,13 +37,14 @@ def cells(row: Described) -> list[str]:
 
 def rich_table(rows: Sequence[Described], title: str) -> "Table":
     """For a terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header(rows)):
         table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
-        table.add_row(*cells(row), style="bold" if row["name"] == FOUND else None)
+        table.add_row(*map(escape, cells(row)), style="bold" if row["name"] == FOUND else None)
     return table
 
 
@@ -74,6 +75,9 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
             f"The search over depth {verdict} the {BEST_GLOBAL} of a search of equal budget: "
             f"{_interval(rival, sign=True)} points."
         )
+    if results.get("tasks"):
+        views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
+        sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
     selection = results["winner"]
     sentences.append(
         f"The winner scored {100 * selection['selection']:.1f} on the selection split, "

@@ -10,6 +10,7 @@ from merge_ops.recipe import Recipe
 from merge_ops.recipe_yaml import write_recipe
 from objectives.objective import Objective
 from objectives.records import SPLITS, ScoreSet, combined
+from search.samplers import ONLY
 from studies.comparison import parent_rows
 from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
@@ -32,6 +33,7 @@ def with_provenance(
             "weight": o.weight,
             "average": o.average,
             "n": found["objectives"][o.name]["n"],
+            **({} if o.task is None else {"task": o.task}),
         }
         for o in study.config.objectives
     }
@@ -77,11 +79,14 @@ def write_study(
     write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")
     write_text(study.out / TABLE, markdown_table(results["rows"]))
     write_text(study.out / SPLIT_FILE, json.dumps(_splits(evaluator.objectives), indent=1) + "\n")
-    searches = {f"by depth ({len(own.space.dimensions())} dimensions)": own.ledger.trials}
+    title = f"by depth ({len(own.space.dimensions())} dimensions)"
+    searches = {title if own.space.ranges else ONLY: own.ledger.trials}
     if rival is not None:
         title = f"without depth ({len(rival.space.dimensions())} dimensions)"
         searches[title] = rival.ledger.trials
     draw_history(searches, _lines(study, evaluator), study.out / HISTORY)
+    if not own.space.ranges:
+        return
     values = own.ledger.trials[results["winner"]["trial"]].params
     draw_depth(own.space, values, study.out / DEPTH, "found recipe")
 

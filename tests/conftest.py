@@ -32,6 +32,23 @@ def llamas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def near(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A base and two experts that changed each weight by at most a fifth of itself."""
+    root = tmp_path_factory.mktemp("near")
+    folders = {}
+    for name, seed in {"base": 0, "a": 1, "b": 2}.items():
+        model = tiny_llama(0)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                noise = torch.rand(parameter.shape, generator=generator) * 2 - 1
+                parameter.mul_(1 + 0.2 * noise * (name != "base"))
+        model.save_pretrained(root / name)
+        folders[name] = str(root / name)
+    return folders
+
+
+@pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's models, data and study files; tests write their own studies beside them."""
     from studies.demo.stage import stage_demo

@@ -234,6 +234,16 @@ def _read(folder: Path, kind: str, split: str) -> Dataset:
     return Dataset.from_parquet(str(path), cache_dir=str(folder / "cache"))
 
 
+CATEGORIES = {
+    "reasoning": 4,
+    "perception": 3,
+    "preferences": 3,
+    "places": 1,
+    "compare": 2,
+    "arithmetic": 2,
+}
+
+
 def test_data_has_its_columns_and_balanced_categories(data_folder: Path) -> None:
     seen: set[str] = set()
     for kind, sizes in SIZES.items():
@@ -244,7 +254,7 @@ def test_data_has_its_columns_and_balanced_categories(data_folder: Path) -> None
             assert rows.num_rows == sizes[split]
             counts = [rows["category"].count(name) for name in sorted(set(rows["category"]))]
             assert max(counts) - min(counts) <= 1
-            assert len(counts) == {"reasoning": 4, "perception": 3, "preferences": 3}[kind]
+            assert len(counts) == CATEGORIES[kind]
             assert not seen & set(rows["id"])
             seen |= set(rows["id"])
             assert len(set(rows["id"])) == rows.num_rows

@@ -1,6 +1,7 @@
 """EMR: one unified task vector for all experts, with a mask and a rescaler for each."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -42,24 +43,29 @@ def view(tau: Tensor, whole: Tensor) -> tuple[Tensor, Tensor]:
 
 @merge_op(
     paper="Huang et al., EMR-Merging, arXiv:2405.17461",
-    traits=Traits(breaks={"symmetric": "`expert` names one of them by its place"}),
+    traits=Traits(views="expert", breaks={"symmetric": "`expert` names one of them by its place"}),
 )
-def emr(base: Tensor, experts: Sequence[Tensor], /, *, expert: int = 0) -> Tensor:
-    """The view of one expert: theta_0 + lambda_i M_i tau_u.
+def emr(
+    base: Tensor, experts: Sequence[Tensor], /, *, expert: int | Literal["unified"] = "unified"
+) -> Tensor:
+    """The view of one expert, theta_0 + lambda_i M_i tau_u, or the unified theta_0 + tau_u.
 
     The rescaler is one number per tensor.
 
     Args:
         base: theta_0.
         experts: theta_i, each of the base's shape.
-        expert: whose view it is, by index among the experts.
+        expert: whose view it is, by index among the experts; "unified" for the vector that all
+            views share, without mask and rescaler.
 
     Raises:
         UserError: there is no such expert.
     """
-    if not 0 <= expert < len(experts):
+    if expert != "unified" and not 0 <= expert < len(experts):
         raise UserError(f"emr: expert must be in 0..{len(experts) - 1}, but got {expert}.")
     taus = task_vectors(base, experts)
     whole = unified(taus)
+    if expert == "unified":
+        return add_scaled(base, whole, 1.0)
     mask, rescaler = view(taus[expert], whole)
     return add_scaled(base, torch.where(mask, whole, 0.0) * rescaler, 1.0)

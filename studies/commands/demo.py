@@ -35,4 +35,5 @@ def demo(
         say(f"written     {checkpoint}")
     say()
     say(f"Everything lies in {out}: study files, data, models, one folder per study.")
+    say(f"Three skills in one, a view for each: {command_name()} run {out / 'skills.yaml'}")
     say(f"In MLflow: {command_name()} ui {out / 'reasoning'}")

@@ -10,6 +10,10 @@ def evaluate(
     what: Annotated[str, typer.Argument(help="recipe.yaml, a model's folder, or a hub id.")],
     study: Annotated[Path, typer.Option(help="The study whose objectives score it.")],
     split: Annotated[str, typer.Option(help="selection, confirm or test.")] = "test",
+    task: Annotated[
+        str | None,
+        typer.Option(help="Of a recipe with views, score this one; else each objective's own."),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Figures as JSON.")] = False,
 ) -> None:
@@ -17,12 +21,14 @@ def evaluate(
     import json
     import sys
 
+    from rich.markup import escape
+
     from studies.console import say
     from studies.scoring import check_split, figures_of, score_once
 
-    result = score_once(what, study, check_split(split))
+    result = score_once(what, study, check_split(split), task=task)
     if as_json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
         return
     for line in figures_of(result):
-        say(line)
+        say(escape(line))

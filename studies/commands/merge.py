@@ -13,12 +13,24 @@ def merge(
     dtype: Annotated[
         str | None, typer.Option(help="Of the written weights; default: the recipe's.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Of a recipe with views (EMR), write this one; else what they share."),
+    ] = None,
     *,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
+    from rich.markup import escape
+
+    from merge_ops.view_files import MASKS_FILE
     from studies.console import say
     from studies.export import build_checkpoint
 
-    content, count = build_checkpoint(recipe, out, device=device, dtype=dtype, overwrite=overwrite)
+    content, count = build_checkpoint(
+        recipe, out, device=device, dtype=dtype, task=task, overwrite=overwrite
+    )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
+    if content.has_views():
+        names = escape(", ".join(content.tasks))
+        say(f"It is the unified model; {MASKS_FILE} holds the views of {names}.")

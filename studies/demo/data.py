@@ -9,31 +9,27 @@ from typing import Any
 
 from PIL import Image
 
-from studies.demo.questions import (
-    PERCEPTION,
-    PREFERENCE_CATEGORIES,
-    QUESTIONS,
-    REASONING,
-    phrase,
-    wrong_answer,
-)
+from studies.demo.questions import PREFERENCE_CATEGORIES, QUESTIONS, phrase, wrong_answer
 from studies.demo.scenes import Scene, draw
-from studies.demo.sources import scene_for
+from studies.demo.sources import QUESTION_SOURCES, scene_for
 
 SPLITS = ("selection", "confirm", "test")
 SIZES = {
     "reasoning": {"selection": 400, "confirm": 400, "test": 1000},
     "perception": {"selection": 200, "confirm": 200, "test": 500},
     "preferences": {"selection": 300, "confirm": 400, "test": 1200},
+    "places": {"selection": 200, "confirm": 200, "test": 500},
+    "compare": {"selection": 200, "confirm": 200, "test": 500},
+    "arithmetic": {"selection": 200, "confirm": 200, "test": 500},
 }
 Row = dict[str, Any]
 
 
 def write_data(folder: Path, seed: int = 0) -> None:
-    """Writes `KIND-SPLIT.parquet` for three kinds of items and three splits into `folder`.
+    """Writes `KIND-SPLIT.parquet` for six kinds of items and three splits into `folder`.
 
-    Columns: id, image (PNG, 32x32), question, category; then answer (reasoning, perception) or
-    chosen and rejected (preferences). Every split has its own scans, and none is a training
+    Columns: id, image (PNG, 32x32), question, category; then chosen and rejected (preferences)
+    or answer (all others). Every split has its own scans, and none is a training
     scan. The same seed writes the same rows.
     """
     from datasets import Dataset, Features, Value, disable_progress_bars
@@ -70,7 +66,7 @@ def make_rows(kind: str, split: str, size: int, seed: int) -> list[Row]:
 
 
 def _question_row(kind: str, index: int, rng: random.Random) -> tuple[Row, Scene]:
-    names = REASONING if kind == "reasoning" else PERCEPTION
+    names = QUESTION_SOURCES[kind]
     question = QUESTIONS[names[index % len(names)]]
     scene = scene_for([question.name], rng)
     answer = " ".join(question.answer(scene))

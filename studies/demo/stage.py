@@ -1,4 +1,4 @@
-"""The demo's folder: the zoo's models, evaluation data and two study files."""
+"""The demo's folder: the zoo's models, evaluation data and study files."""
 
 import shutil
 from pathlib import Path
@@ -7,11 +7,13 @@ from merge_ops.atomic import write_text
 from studies.demo.zoo import MODELS_FOLDER, verify_manifest
 
 STUDIES = ("reasoning", "preference")
+FURTHER = ("skills",)
+"""Study files that lie ready but are no part of the demo itself."""
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def stage_demo(out: Path, trials: int, seed: int, zoo: Path = MODELS_FOLDER) -> list[Path]:
-    """Lay out the demo in `out`; returns the study files.
+    """Lay out the demo in `out`; returns the study files of the demo's own studies.
 
     Args:
         out: gets models/, data/ and one study file per study.
@@ -28,11 +30,11 @@ def stage_demo(out: Path, trials: int, seed: int, zoo: Path = MODELS_FOLDER) -> 
     shutil.copytree(zoo, out / "models", dirs_exist_ok=True)
     write_data(out / "data")
     files = []
-    for name in STUDIES:
+    for name in (*STUDIES, *FURTHER):
         text = (_TEMPLATES / f"demo-{name}.yaml").read_text(encoding="utf-8")
         numbers = ", ".join(f'"{number}"' for number in range(28))
         for key, value in {"NUMBERS": numbers, "TRIALS": trials, "SEED": seed}.items():
             text = text.replace(f"@{key}@", str(value))
         files.append(out / f"{name}.yaml")
         write_text(files[-1], text)
-    return files
+    return files[: len(STUDIES)]
