@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +22,9 @@ from merge_ops.task_vectors import TINY
 from merge_ops.tensor_merge import checked
 
 Key = tuple[Any, ...]
-"""What an operand is: its place among the operands, then what it is made of."""
+"""Names something that is kept: the tensor, then what it is made of."""
+
+_FORMULAS = 10_000  # kept at most, for candidates differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,33 @@ class Job:
     statistics: ExpertStatistics = field(default_factory=NoStatistics)
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a formula reads and writes for one tensor, as flat views.
+
+    Attributes:
+        out: the live parameter.
+        base: what the operands' sum is added to, if anything.
+        operands: in the formula's order.
+        keys: what each operand is made of.
+        sizes: the largest magnitude in each operand; NaN if it holds one.
+        base_size: the same of the base; 0 without one.
+    """
+
+    out: Tensor
+    base: Tensor | None
+    operands: Sequence[Tensor]
+    keys: Sequence[Key]
+    sizes: Sequence[float]
+    base_size: float
+
+    def stays_finite(self, formula: Formula) -> bool:
+        """Whether the magnitudes of what goes in prove that no value is infinite or NaN."""
+        total = sum(abs(w) * size for w, size in zip(formula.weights, self.sizes, strict=True))
+        total *= abs(formula.scale) / (TINY if formula.shares else 1)
+        return total + self.base_size <= torch.finfo(self.out.dtype).max
+
+
 @dataclass(slots=True)
 class Engine:
     """Writes jobs; what depends on the models alone is found once and kept.
@@ -57,9 +88,11 @@ class Engine:
 
     sources: Sources
     kernels: Kernels
-    _ranks: dict[tuple[str, Key], Ranks] = field(default_factory=dict)
+    _formulas: dict[Key, Formula | None] = field(default_factory=dict)
+    _bound: dict[Key, Bound] = field(default_factory=dict)
+    _ranks: dict[Key, Ranks] = field(default_factory=dict)
     _cosines: dict[Key, Tensor] = field(default_factory=dict)
-    _sizes: dict[tuple[str, Key], float] = field(default_factory=dict)
+    _sizes: dict[Key, float] = field(default_factory=dict)
     _solved: dict[Key, Tensor] = field(default_factory=dict)
 
     def write(self, out: Tensor, job: Job) -> bool:
@@ -75,33 +108,41 @@ class Engine:
         Raises:
             UserError: parameters that the method refuses.
         """
-        values = checked(job.op, job.values, len(job.experts))
-        formula = self._formula(job, values, out.numel())
-        if formula is None:
-            return self._as_defined(out, job, values)
-        base, operands = self._operands(job, values, formula)
-        tensors = [out, *operands.values(), *([] if base is None else [base])]
-        if not all(t.dtype == out.dtype and t.is_contiguous() for t in tensors):
-            return self._as_defined(out, job, values)
-        self._run(out.view(-1), job, formula, base, operands)
-        return self._largest(job, formula, base, operands) <= torch.finfo(out.dtype).max
+        formula = self._formula(job, out.numel())
+        bound = None if formula is None else self._bind(out, job, formula)
+        if formula is None or bound is None:
+            self._write_as_defined(out, job)
+            return False
+        self._run(bound, job, formula)
+        return bound.stays_finite(formula)
 
     def prefetch(self, job: Job) -> None:
         """Start to bring what a job needs to the device."""
         models = job.experts if job.base is None else [job.base, *job.experts]
         self.sources.prefetch(models, job.name)
 
-    def _as_defined(self, out: Tensor, job: Job, values: Mapping[str, Any]) -> bool:
-        """The method's own function, tensor by tensor."""
+    def _write_as_defined(self, out: Tensor, job: Job) -> None:
+        """By the method's own function."""
+        values = checked(job.op, job.values, len(job.experts))
         experts = [self.sources.weights(e, job.name) for e in job.experts]
         base = self.sources.weights(job.base, job.name) if job.base else experts[0]
         draw = {"draw": Draw(job.seed, job.name)} if job.op.random else {}
         taken = job.op.traits.statistics
         given: dict[str, Any] = {taken: job.statistics.read(job.name, out.device)} if taken else {}
         out.copy_(call(job.op, base, experts, {**values, **draw, **given}))
-        return False
 
-    def _formula(self, job: Job, values: Mapping[str, Any], numel: int) -> Formula | None:
+    def _formula(self, job: Job, numel: int) -> Formula | None:
+        """The method's formula for this tensor; equal ones are made once per candidate."""
+        own = job.name if job.op.max_experts == 1 else None  # it may ask for an angle
+        key = (job.op.name, len(job.experts), numel, own, repr(job.values))
+        if key not in self._formulas:
+            if len(self._formulas) > _FORMULAS:
+                self._formulas.clear()
+            self._formulas[key] = self._make_formula(job, numel)
+        return self._formulas[key]
+
+    def _make_formula(self, job: Job, numel: int) -> Formula | None:
+        values = checked(job.op, job.values, len(job.experts))
         traits = job.op.traits
         if numel == 0:
             return None
@@ -111,69 +152,81 @@ class Engine:
             return None
         return traits.formula(_Facts(numel, lambda: self._cosine(job)), **keywords(values))
 
-    def _operands(
-        self, job: Job, values: Mapping[str, Any], formula: Formula
-    ) -> tuple[Tensor | None, dict[Key, Tensor]]:
-        """The base that is added to, if any, and the operands by what they are."""
+    def _bind(self, out: Tensor, job: Job, formula: Formula) -> Bound | None:
+        """The formula's tensors, or None if they are not all of one dtype and contiguous."""
+        solved = _solved_key(job) if job.op.traits.solve else None
+        key = (job.name, job.op.name, job.base, tuple(job.experts), solved)
+        if key in self._bound:
+            return self._bound[key]
+        base, operands = self._operands(job, formula)
+        tensors = [out, *operands.values(), *([] if base is None else [base])]
+        if not all(t.dtype == out.dtype and t.is_contiguous() for t in tensors):
+            return None
+        bound = Bound(
+            out.view(-1),
+            None if base is None else base.view(-1),
+            [operand.view(-1) for operand in operands.values()],
+            list(operands),
+            [self._size(key, operand) for key, operand in operands.items()],
+            0.0 if base is None else self._size((job.name, job.base), base),
+        )
+        if self.sources.are_resident(job.name, [*job.experts, *([job.base] if job.base else [])]):
+            self._bound[key] = bound
+        return bound
+
+    def _operands(self, job: Job, formula: Formula) -> tuple[Tensor | None, dict[Key, Tensor]]:
+        """The base that is added to, if any, and the operands by what they are made of."""
+        name = job.name
         if job.op.traits.operands == "weights":
             models = [*([job.base] if formula.from_base and job.base else []), *job.experts]
-            return None, {
-                (i, model): self.sources.weights(model, job.name) for i, model in enumerate(models)
-            }
+            return None, {(name, model): self.sources.weights(model, name) for model in models}
         base = str(job.base)
-        added = self.sources.weights(base, job.name)
+        added = self.sources.weights(base, name)
         if job.op.traits.solve:
-            key = solved_key(job, values)
+            key = _solved_key(job)
             if key not in self._solved:
-                self._solved[key] = self._solve(job, values, added.dtype)
+                self._solved[key] = self._solve(job, added.dtype)
             return added, {key: self._solved[key]}
         return added, {
-            (i, expert, base): self.sources.task_vector(expert, base, job.name)
-            for i, expert in enumerate(job.experts)
+            (name, expert, base): self.sources.task_vector(expert, base, name)
+            for expert in job.experts
         }
 
-    def _solve(self, job: Job, values: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    def _solve(self, job: Job, dtype: torch.dtype) -> Tensor:
         """The merged task vector of scale 1, in the dtype in which task vectors are taken."""
         taus = [
             self.sources.task_vector(expert, str(job.base), job.name).float()
             for expert in job.experts
         ]
-        others = {key: value for key, value in values.items() if key != job.op.traits.scale}
+        values = checked(job.op, _unscaled(job), len(job.experts))
         solve = job.op.traits.solve
         assert solve is not None
-        return solve(taus, **keywords(others)).to(dtype)
+        return solve(taus, **keywords(values)).to(dtype)
 
-    def _run(
-        self,
-        out: Tensor,
-        job: Job,
-        formula: Formula,
-        base: Tensor | None,
-        operands: Mapping[Key, Tensor],
-    ) -> None:
-        flat = {key: operand.view(-1) for key, operand in operands.items()}
-        form = variant(formula, len(flat), added=base is not None, cuts=out.device.type == "cuda")
+    def _run(self, bound: Bound, job: Job, formula: Formula) -> None:
+        out, base = bound.out, bound.base
+        cuts = out.device.type == "cuda"
+        form = variant(formula, len(bound.operands), added=base is not None, cuts=cuts)
         kernel = self.kernels.get(form, out.dtype, out.device)
-        ends = [self._ends(job.name, key, x) for key, x in flat.items()] if formula.select else []
-        added = None if base is None else base.view(-1)
+        ends = []
+        if formula.select:
+            pairs = zip(bound.keys, bound.operands, strict=True)
+            ends = [partial(self._end, key, operand) for key, operand in pairs]
         for run in calls(form, formula, out.numel(), ends, Draw(job.seed, job.name)):
+            numbers = torch.from_numpy(np.array(run.numbers, dtype=np.float32)).to(out.device)
+            integers = torch.from_numpy(np.array(run.integers, dtype=np.int32)).to(out.device)
+            if run.stop - run.start == out.numel():
+                kernel(out, base, bound.operands, numbers, integers)
+                continue
             part = slice(run.start, run.stop)
-            kernel(
-                out[part],
-                None if added is None else added[part],
-                [x[part] for x in flat.values()],
-                torch.tensor(run.numbers, dtype=torch.float32, device=out.device),
-                torch.tensor(run.integers, dtype=torch.int32, device=out.device),
-            )
+            added = None if base is None else base[part]
+            kernel(out[part], added, [x[part] for x in bound.operands], numbers, integers)
 
-    def _ends(self, name: str, key: Key, operand: Tensor) -> Callable[[int], Place]:
-        def find(k: int) -> Place:
-            known = (name, key[1:])
-            if known not in self._ranks:
-                self._ranks[known] = rank(operand)
-            return self._ranks[known](operand, k)
-
-        return find
+    def _end(self, key: Key, operand: Tensor, k: int) -> Place:
+        """Where the k largest of an operand end."""
+        if key not in self._ranks:
+            self._ranks[key] = rank(operand)
+        return self._ranks[key](operand, k)
 
     def _cosine(self, job: Job) -> Tensor:
         key = (job.name, str(job.base), job.experts[0])
@@ -183,29 +236,20 @@ class Engine:
             self._cosines[key] = angle_cosine(a, b).cpu()
         return self._cosines[key]
 
-    def _largest(
-        self,
-        job: Job,
-        formula: Formula,
-        base: Tensor | None,
-        operands: Mapping[Key, Tensor],
-    ) -> float:
-        """A magnitude that no merged value exceeds; NaN if an input holds one."""
-        sizes = [self._size(job.name, key[1:], x) for key, x in operands.items()]
-        total = sum(abs(w) * size for w, size in zip(formula.weights, sizes, strict=True))
-        total *= abs(formula.scale) / (TINY if formula.shares else 1)
-        return total + (0.0 if base is None else self._size(job.name, (str(job.base),), base))
-
-    def _size(self, name: str, key: Key, tensor: Tensor) -> float:
-        if (name, key) not in self._sizes:
-            self._sizes[name, key] = float(tensor.abs().amax())
-        return self._sizes[name, key]
+    def _size(self, key: Key, tensor: Tensor) -> float:
+        if key not in self._sizes:
+            self._sizes[key] = float(tensor.abs().amax())
+        return self._sizes[key]
 
 
-def solved_key(job: Job, values: Mapping[str, Any]) -> Key:
+def _unscaled(job: Job) -> dict[str, Any]:
+    """The parameters that a solved task vector depends on."""
+    return {key: value for key, value in job.values.items() if key != job.op.traits.scale}
+
+
+def _solved_key(job: Job) -> Key:
     """All that a solved task vector depends on."""
-    others = {key: value for key, value in values.items() if key != job.op.traits.scale}
-    return (0, "solved", job.name, job.op.name, job.base, tuple(job.experts), repr(others))
+    return (job.name, "solved", job.op.name, job.base, tuple(job.experts), repr(_unscaled(job)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
 """From a formula to the kernel calls that cover a tensor: which variant, stretches, numbers."""
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-import numpy as np
 
 from merge_ops.expression import Select, Variant
 from merge_ops.formula import Drawn, Formula, Largest
@@ -108,4 +107,11 @@ def _bounded_calls(
 def _threshold(place: Place, stop: int) -> float:
     """What a magnitude must reach in a stretch that ends before `stop`."""
     value, cut = place
-    return value if stop <= cut + 1 else float(np.nextafter(np.float32(value), np.float32(np.inf)))
+    return value if stop <= cut + 1 else _next_float(value)
+
+
+def _next_float(value: float) -> float:
+    """The smallest float32 above a float32 that is not negative: the next pattern of bits."""
+    pattern: int = struct.unpack("<i", struct.pack("<f", value))[0]
+    following: float = struct.unpack("<f", struct.pack("<i", pattern + 1))[0]
+    return following

@@ -10,9 +10,14 @@ tensor, so that the search for one entry among equals reads a single stretch.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[Any]
 
 Place = tuple[float, int]
 """A magnitude, and the index of the last entry of that magnitude that still counts."""
@@ -50,8 +55,7 @@ def rank(tau: Tensor, *, small: int = SMALL) -> Ranks:
 
 def _sorted(tau: Tensor) -> Ranks:
     ordered, order = torch.sort(tau.abs(), descending=True, stable=True)
-    places = order.to(torch.int32).cpu()
-    values = ordered.cpu()
+    places, values = order.to(torch.int32).cpu().numpy(), ordered.float().cpu().numpy()
 
     def find(_: Tensor, k: int) -> Place:
         return float(values[k - 1]), int(places[k - 1])
@@ -65,14 +69,14 @@ class _Histogram:
 
     Attributes:
         patterns: those that occur, ascending, (p,).
-        counts: in each stretch, (stretches, p), int16 or int32 (see `_count`).
-        above: entries of a larger pattern than each, (p,), int64.
+        counts: in each stretch, (stretches, p).
+        not_above: minus the entries of a larger pattern than each, ascending, (p,).
         stretch: elements of a stretch.
     """
 
-    patterns: Tensor
-    counts: Tensor
-    above: Tensor
+    patterns: Array
+    counts: Array
+    not_above: Array
     stretch: int
 
 
@@ -80,21 +84,26 @@ def _counted(tau: Tensor) -> Ranks:
     histogram = _count(tau)
 
     def find(tau: Tensor, k: int) -> Place:
-        # `above` falls with the pattern: the first that is below k holds the k-th largest.
-        at = int(torch.searchsorted(-histogram.above, -k, right=True))
-        pattern, missing = int(histogram.patterns[at]), k - int(histogram.above[at])
+        # The first pattern that fewer than k entries exceed holds the k-th largest.
+        at = int(np.searchsorted(histogram.not_above, -k, side="right"))
+        pattern, missing = int(histogram.patterns[at]), k + int(histogram.not_above[at])
         if tau.dtype == torch.float32:
             return _within_bin(tau, pattern, missing)
-        value = float(torch.tensor([pattern], dtype=torch.int16).view(tau.dtype))
-        return value, _nth_equal(tau, histogram, at, missing)
+        return _value(pattern, tau.dtype), _nth_equal(tau, histogram, at, missing)
 
     return find
 
 
+def _value(pattern: int, dtype: torch.dtype) -> float:
+    """The magnitude of a pattern of a 16-bit dtype."""
+    if dtype == torch.bfloat16:  # the upper half of a float32
+        return float(np.uint32(pattern << 16).view(np.float32))
+    return float(np.uint16(pattern).view(np.float16))
+
+
 def _count(tau: Tensor) -> _Histogram:
     stretch = _STRETCH[tau.dtype]
-    # A count of 32,768 wraps to -32,768, which `_unwrapped` undoes.
-    narrow = torch.int16 if stretch <= _PATTERNS else torch.int32
+    narrow = np.uint16 if stretch < 1 << 16 else np.int32
     rows = []
     for start in range(0, tau.numel(), _CHUNK):
         part = tau[start : start + _CHUNK]
@@ -103,20 +112,20 @@ def _count(tau: Tensor) -> _Histogram:
             rows.append(_histograms(part[:whole].view(-1, stretch), narrow))
         if whole < part.numel():
             rows.append(_histograms(part[whole:].view(1, -1), narrow))
-    counts = torch.cat(rows)  # (stretches, patterns)
-    totals = sum((_unwrapped(row) for row in counts), start=torch.zeros(1, dtype=torch.int64))
-    patterns = totals.nonzero().flatten()
-    above = totals.flip(0).cumsum(0).flip(0) - totals
-    return _Histogram(patterns, counts[:, patterns].contiguous(), above[patterns], stretch)
+    counts = np.concatenate(rows)  # (stretches, patterns)
+    totals = counts.sum(axis=0, dtype=np.int64)
+    patterns = totals.nonzero()[0]
+    above = totals[::-1].cumsum()[::-1] - totals
+    return _Histogram(patterns, counts[:, patterns], -above[patterns], stretch)
 
 
-def _histograms(stretches: Tensor, dtype: torch.dtype) -> Tensor:
-    """Counts of each pattern in each row, (rows, patterns), on the CPU."""
+def _histograms(stretches: Tensor, dtype: type) -> Array:
+    """Counts of each pattern in each row, (rows, patterns)."""
     rows = stretches.shape[0]
     offsets = torch.arange(rows, dtype=torch.int32, device=stretches.device) * _PATTERNS
     places = (_pattern(stretches) + offsets[:, None]).flatten()
     counts = torch.bincount(places, minlength=rows * _PATTERNS)
-    return counts.to(dtype).view(rows, _PATTERNS).cpu()
+    return counts.cpu().numpy().astype(dtype).reshape(rows, _PATTERNS)
 
 
 def _pattern(tau: Tensor) -> Tensor:
@@ -126,24 +135,19 @@ def _pattern(tau: Tensor) -> Tensor:
     return tau.view(torch.int16).to(torch.int32) & 0x7FFF
 
 
-def _unwrapped(counts: Tensor) -> Tensor:
-    return counts.to(torch.int64) & 0xFFFF if counts.dtype == torch.int16 else counts.long()
-
-
 def _nth_equal(tau: Tensor, histogram: _Histogram, at: int, n: int) -> int:
     """Index of the n-th entry (from 1) of the pattern in place `at`; the last index if all count.
 
     Nothing needs to be searched where every entry of that magnitude counts.
     """
-    reached = _unwrapped(histogram.counts[:, at]).cumsum(0)
-    if n == int(reached[-1]):
+    reached = histogram.counts[:, at].cumsum(dtype=np.int64)
+    if n == reached[-1]:
         return tau.numel() - 1
-    row = int(torch.searchsorted(reached, n))
+    row = int(reached.searchsorted(n))
     before = int(reached[row - 1]) if row else 0
     start = row * histogram.stretch
-    part = tau[start : start + histogram.stretch]
-    equal = (part.view(torch.int16) & 0x7FFF) == int(histogram.patterns[at])
-    return start + int(equal.nonzero()[n - before - 1])
+    bits = tau[start : start + histogram.stretch].view(torch.int16)
+    return start + int(_equal(bits, 0x7FFF, int(histogram.patterns[at]))[n - before - 1])
 
 
 def _within_bin(tau: Tensor, pattern: int, n: int) -> Place:
@@ -152,10 +156,18 @@ def _within_bin(tau: Tensor, pattern: int, n: int) -> Place:
     places, values = [], []
     for start in range(0, tau.numel(), _CHUNK):
         part = bits[start : start + _CHUNK]
-        inside = ((part & 0x7FFF0000) == pattern << 16).nonzero().flatten()
+        inside = _equal(part, 0x7FFF0000, pattern << 16)
         places.append(inside + start)
         values.append(part[inside] & 0x7FFFFFFF)
-    members = torch.cat(values)
-    ordered, order = torch.sort(members, descending=True, stable=True)
+    ordered, order = torch.sort(torch.cat(values), descending=True, stable=True)
     value = ordered[n - 1 : n].view(torch.float32)
     return float(value), int(torch.cat(places)[order[n - 1]])
+
+
+def _equal(bits: Tensor, mask: int, pattern: int) -> Tensor:
+    """Indices of the integers that show `pattern` under `mask`; numpy is faster on the CPU."""
+    if bits.device.type != "cpu":
+        return ((bits & mask) == pattern).nonzero().flatten()
+    numbers = bits.numpy()
+    kind = numbers.dtype.type
+    return torch.from_numpy(np.flatnonzero((numbers & kind(mask)) == kind(pattern)))

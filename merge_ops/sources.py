@@ -83,6 +83,11 @@ class Sources:
                 if tensor.device != self.device:
                     self._coming[reference, name] = tensor.to(self.device, non_blocking=True)
 
+    def are_resident(self, name: str, references: Sequence[str]) -> bool:
+        """Whether a tensor of these models lies on the device for good."""
+        held = [self._held[reference][name] for reference in references]
+        return all(isinstance(h, Held) and h.tensor.device == self.device for h in held)
+
     def rounded(self) -> tuple[int, int]:
         """How many entries of task vectors are rounded, and how many are held."""
         lost = total = 0

@@ -136,4 +136,4 @@ def test_merge_prints_the_notes(llamas: dict[str, str], tmp_path: Path) -> None:
     path.write_text(text)
     done = CliRunner().invoke(cli.app, ["merge", str(path), "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
-    assert done.stderr == f"note: {path}:3: int8_mask has no effect here\n"
+    assert done.stderr.startswith(f"note: {path}:3: int8_mask has no effect here\n")
