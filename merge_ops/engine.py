@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from merge_ops.expert_statistics import ExpertStatistics, NoStatistics
 from merge_ops.formula import Formula
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
@@ -37,6 +38,7 @@ class Job:
         experts: the models that are merged.
         values: the method's parameters for this tensor, by their names in YAML.
         seed: of the random masks.
+        statistics: of the experts, read when the tensor is written.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Job:
     experts: Sequence[str]
     values: Mapping[str, Any]
     seed: int
+    statistics: ExpertStatistics = field(default_factory=NoStatistics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,9 @@ class Engine:
         experts = [self.sources.weights(e, job.name) for e in job.experts]
         base = self.sources.weights(job.base, job.name) if job.base else experts[0]
         draw = {"draw": Draw(job.seed, job.name)} if job.op.random else {}
-        out.copy_(call(job.op, base, experts, {**values, **draw}))
+        taken = job.op.traits.statistics
+        given: dict[str, Any] = {taken: job.statistics.read(job.name, out.device)} if taken else {}
+        out.copy_(call(job.op, base, experts, {**values, **draw, **given}))
 
     def _formula(self, job: Job, numel: int) -> Formula | None:
         """The method's formula for this tensor; equal ones are made once per candidate."""

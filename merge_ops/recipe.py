@@ -39,6 +39,21 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class StatisticsRef:
+    """The file of statistics that a method takes; see `merge_ops.statistics_file`.
+
+    Attributes:
+        path: where it lies; it decides no weight.
+        sha256: of the file, in hex.
+        place: where a recipe file names it ("recipe.yaml:9:3"), for messages.
+    """
+
+    path: str
+    sha256: str
+    place: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Slice:
     """Neighbouring layers with settings of their own, whose gradients run over them alone.
 
@@ -72,6 +87,7 @@ class Recipe:
         exclude: substrings of the canonical names that are kept from the target.
         template: whose chat template formats prompts: "target", "reward_head" or a file.
         seed: of every random mask.
+        statistics: the file that a method with statistics reads, else None.
         tasks: of a method that gives one view per expert: the expert's model by the task's name.
         provenance: where the recipe came from; it decides no weight.
         slices: as mergekit's, in order and without gaps; `merge_ops.rewriting.lower` puts them
@@ -89,6 +105,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     template: str = "target"
     seed: int = 0
+    statistics: StatisticsRef | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
@@ -145,6 +162,8 @@ class Recipe:
             sorted(self.exclude),
             self.seed,
         ]
+        if self.statistics is not None:
+            content.append({"statistics": self.statistics.sha256})
         if self.slices:
             content.append([_plain_slice(part, name) for part in self.slices])
         if self.has_views():

@@ -16,6 +16,7 @@ from merge_ops.references import locate, relative
 from merge_ops.rewriting import Rewrite, all_methods
 from merge_ops.settings_yaml import Problems, dump_settings, read_settings
 from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
+from merge_ops.statistics_yaml import StatisticsBlock, dump_statistics, read_statistics
 from merge_ops.view_recipes import task_problems
 from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
 
@@ -38,6 +39,7 @@ class _Block(_Strict):
     exclude: list[str] = Field(default_factory=list)
     template: str = "target"
     seed: int = 0
+    statistics: StatisticsBlock | None = None
     tasks: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
@@ -88,6 +90,9 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     if problems and not content.models and not content.slices:
         raise file.error(problems)
     recipe = _recipe(content, op, file.path.parent, problems, passed)
+    given = content.mergetuna.statistics if content.mergetuna else None
+    named = read_statistics(file, given, op, len(recipe.models), problems)
+    recipe = replace(recipe, statistics=named)
     said = {place for place, _ in problems}
     problems += [problem for problem in _misfits(recipe, op) if problem[0] not in said]
     if problems:
@@ -153,9 +158,6 @@ def _misfits(recipe: Recipe, op: Method) -> Problems:
     problems: Problems = []
     if op.needs_base and recipe.base_model is None:
         problems.append((("merge_method",), f"base_model: {op.name} needs a base_model"))
-    if op.traits.statistics:
-        text = f"merge_method: {op.name} takes {op.traits.statistics}, which a recipe cannot name"
-        problems.append((("merge_method",), f"{text}; call merge_ops.merge_tensor with them"))
     problems += task_problems(recipe, op)
     if isinstance(op, Rewrite):
         problems += op.misfits(recipe)
@@ -205,11 +207,13 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
         content["parameters"] = dump_settings(recipe.parameters)
     content |= {k: v for k in ("dtype", "out_dtype") if (v := getattr(recipe, k))}
     if recipe.target or recipe.tasks:
-        content["mergetuna"] = _block(recipe, name)
+        content["mergetuna"] = _block(recipe, name, dump_statistics(recipe.statistics, folder))
     return content
 
 
-def _block(recipe: Recipe, name: Callable[[str], str]) -> dict[str, Any]:
+def _block(
+    recipe: Recipe, name: Callable[[str], str], statistics: dict[str, dict[str, str]]
+) -> dict[str, Any]:
     """What mergekit ignores; `name` turns a path into what is written."""
     block: dict[str, Any] = {"version": 1, "target": name(recipe.kept_from())}
     if recipe.reward_head:
@@ -217,7 +221,8 @@ def _block(recipe: Recipe, name: Callable[[str], str]) -> dict[str, Any]:
     block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
     if recipe.tasks:
         block["tasks"] = {task: name(model) for task, model in recipe.tasks.items()}
-    return block | {"seed": recipe.seed, "provenance": dict(recipe.provenance)}
+    block |= {"seed": recipe.seed, **statistics}
+    return block | {"provenance": dict(recipe.provenance)}
 
 
 def _exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:
