@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.random_models import write_models
 from merge_ops.recipe import Entry, Recipe, Setting, Source
-from merge_ops.recipe_yaml import write_recipe
+from merge_ops.recipe_text import write_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 

@@ -14,8 +14,9 @@ from merge_ops.errors import UserError
 from merge_ops.expert_statistics import ExpertStatistics
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
-from merge_ops.recipe import Recipe, resolve
+from merge_ops.recipe import Recipe
 from merge_ops.registry import MergeOp, check_experts, get_op
+from merge_ops.resolving import resolve
 from merge_ops.statistics_file import open_statistics
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class Grams:
     """X^T X / n of every watched linear layer, X (n, in) being its inputs of all passes so far.
 
-    The mean over tokens, as in RegMean's released code (arXiv:2212.09849 writes the sum), so that
-    an expert with longer texts does not outweigh the others. In float32.
+    The mean over tokens, where RegMean (arXiv:2212.09849) writes the sum, so that an expert with
+    longer texts does not outweigh the others; with equally many tokens both give the same merge.
+    In float32.
     """
 
     def __init__(self, linears: Mapping[str, Sequence[nn.Linear]]) -> None:

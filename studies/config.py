@@ -86,10 +86,10 @@ class StatisticsConfig(_Strict):
     @field_validator("split")
     @classmethod
     def _held_out(cls, split: str) -> str:
-        if split == "test":
+        if split != "selection":
             raise ValueError(
-                "statistics are collected on selection or confirm; nothing that decides a weight "
-                "may see the test split"
+                "statistics are collected on selection: the winner is chosen on confirm, judged "
+                "on test, and nothing else that decides a weight may see those"
             )
         return split
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merge_ops.errors import UserError
-from merge_ops.recipe import Entry, Recipe, Setting, Source, at_depth, lookup, resolve
-from merge_ops.recipe_yaml import parse_recipe, read_recipe, recipe_text
+from merge_ops.recipe import Entry, Recipe, Setting, Source
+from merge_ops.recipe_text import recipe_text
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import get_op
+from merge_ops.resolving import at_depth, lookup, resolve
 
 numbers = st.floats(-3, 3, allow_nan=False)
 

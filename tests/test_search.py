@@ -9,8 +9,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
-from merge_ops.recipe import Recipe, Source, resolve
+from merge_ops.recipe import Recipe, Source
 from merge_ops.registry import get_op
+from merge_ops.resolving import resolve
 from objectives.records import ExampleScore, ScoreSet
 from search.proposer import Proposer
 from search.samplers import SAMPLERS, make_proposer

@@ -16,7 +16,8 @@ from merge_ops.errors import UserError
 from merge_ops.expert_statistics import HeldStatistics, linears_of, statistics_shapes
 from merge_ops.hub import weights_sha256
 from merge_ops.recipe import Entry, Recipe, Source, StatisticsRef
-from merge_ops.recipe_yaml import parse_recipe, read_recipe, recipe_text
+from merge_ops.recipe_text import recipe_text
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import get_op
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
