@@ -30,8 +30,13 @@ class Held:
 def difference(weights: Tensor, base: Tensor, reference: str) -> Held:
     """The task vector in the tensors' dtype, with what is lost by rounding beside it."""
     tau = weights - base
-    lost = (base + tau != weights).flatten().nonzero().flatten()
+    lost = (_bits(base + tau) != _bits(weights)).flatten().nonzero().flatten()
     return Held(tau, reference, lost, weights.flatten()[lost])
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """As integers, which tell -0.0 from 0.0."""
+    return tensor.view(torch.int32 if tensor.dtype == torch.float32 else torch.int16)
 
 
 class Sources:
