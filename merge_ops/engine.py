@@ -1,5 +1,6 @@
 """Writing one merged tensor in place: by a kernel if the method has a formula, or as defined."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from merge_ops.errors import UserError
 from merge_ops.formula import Formula
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
@@ -20,6 +22,9 @@ from merge_ops.tensor_merge import checked
 
 Key = tuple[Any, ...]
 """What an operand is: its place among the operands, then what it is made of."""
+
+_SAFE = 0.99
+"""Of the largest value of a dtype: rounding on the way adds less than the rest of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Engine:
     Attributes:
         sources: the models beside the live one.
         kernels: what runs formulas.
+
+    Of solved task vectors one per tensor is kept, the last: more would outgrow the plan.
     """
 
     sources: Sources
@@ -57,7 +64,7 @@ class Engine:
     _ranks: dict[tuple[str, Key], Ranks] = field(default_factory=dict)
     _cosines: dict[Key, Tensor] = field(default_factory=dict)
     _sizes: dict[tuple[str, Key], float] = field(default_factory=dict)
-    _solved: dict[Key, Tensor] = field(default_factory=dict)
+    _solved: dict[str, tuple[Key, Tensor]] = field(default_factory=dict)
 
     def write(self, out: Tensor, job: Job) -> bool:
         """Write the merged tensor into `out`, in place.
@@ -70,23 +77,43 @@ class Engine:
             Whether the magnitudes of what went in prove that no value can be infinite or NaN.
 
         Raises:
-            UserError: parameters that the method refuses.
+            UserError: parameters that the method refuses, or weights that are not finite.
         """
         values = checked(job.op, job.values, len(job.experts))
+        self._check_sources(job)
         formula = self._formula(job, values, out.numel())
         if formula is None:
             return self._as_defined(out, job, values)
         base, operands = self._operands(job, values, formula)
-        tensors = [out, *operands.values(), *([] if base is None else [base])]
-        if not all(t.dtype == out.dtype and t.is_contiguous() for t in tensors):
+        inputs = [*operands.values(), *([] if base is None else [base])]
+        dtype = inputs[0].dtype
+        if not all(t.dtype == dtype and t.is_contiguous() for t in inputs):
             return self._as_defined(out, job, values)
-        self._run(out.view(-1), job, formula, base, operands)
-        return self._largest(job, formula, base, operands) <= torch.finfo(out.dtype).max
+        direct = out.dtype == dtype and out.is_contiguous()
+        merged = out if direct else torch.empty_like(inputs[0])
+        self._run(merged.view(-1), job, formula, base, operands)
+        if not direct:  # rounded to the dtype of the inputs first, as the method is defined
+            out.copy_(merged)
+        highest = min(torch.finfo(x).max for x in (dtype, out.dtype))
+        return self._largest(job, formula, base, operands) <= _SAFE * highest
 
     def prefetch(self, job: Job) -> None:
         """Start to bring what a job needs to the device."""
         models = job.experts if job.base is None else [job.base, *job.experts]
         self.sources.prefetch(models, job.name)
+
+    def _check_sources(self, job: Job) -> None:
+        """Refuse models that hold something not finite, which a method might drop unseen."""
+        for model in dict.fromkeys([*([job.base] if job.base else []), *job.experts]):
+            known = (job.name, (model,))
+            if known in self._sizes:
+                continue
+            weights = self.sources.weights(model, job.name)
+            if weights.numel() and not math.isfinite(self._size(*known, weights)):
+                raise UserError(
+                    f"{job.name}: weights must be finite, but those of {model} are not; mend the "
+                    "model, or add the tensor to mergetuna.exclude."
+                )
 
     def _as_defined(self, out: Tensor, job: Job, values: Mapping[str, Any]) -> bool:
         """The method's own function, tensor by tensor."""
@@ -119,9 +146,12 @@ class Engine:
         added = self.sources.weights(base, job.name)
         if job.op.traits.solve:
             key = solved_key(job, values)
-            if key not in self._solved:
-                self._solved[key] = self._solve(job, values, added.dtype)
-            return added, {key: self._solved[key]}
+            known, solved = self._solved.get(job.name, (None, None))
+            if known != key or solved is None:
+                self._solved.pop(job.name, None)
+                solved = self._solve(job, values, added.dtype)
+                self._solved[job.name] = (key, solved)
+            return added, {key: solved}
         return added, {
             (i, expert, base): self.sources.task_vector(expert, base, job.name)
             for i, expert in enumerate(job.experts)
@@ -185,16 +215,25 @@ class Engine:
         base: Tensor | None,
         operands: Mapping[Key, Tensor],
     ) -> float:
-        """A magnitude that no merged value exceeds; NaN if an input holds one."""
+        """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""
+        numbers = [*formula.weights, *formula.shares, formula.scale]
+        if not all(abs(number) <= torch.finfo(torch.float32).max for number in numbers):
+            return math.inf
         sizes = [self._size(job.name, key[1:], x) for key, x in operands.items()]
         total = sum(abs(w) * size for w, size in zip(formula.weights, sizes, strict=True))
-        total *= abs(formula.scale) / (TINY if formula.shares else 1)
-        return total + (0.0 if base is None else self._size(job.name, (str(job.base),), base))
+        total /= TINY if formula.shares else 1
+        added = 0.0 if base is None else self._size(job.name, (str(job.base),), base)
+        return total * max(1.0, abs(formula.scale)) + added
 
     def _size(self, name: str, key: Key, tensor: Tensor) -> float:
-        if (name, key) not in self._sizes:
-            self._sizes[name, key] = float(tensor.abs().amax())
-        return self._sizes[name, key]
+        """The largest magnitude; kept if it is finite."""
+        known = self._sizes.get((name, key))
+        if known is None:
+            low, high = tensor.aminmax()
+            known = float(torch.maximum(-low, high))
+            if math.isfinite(known):
+                self._sizes[name, key] = known
+        return known
 
 
 def solved_key(job: Job, values: Mapping[str, Any]) -> Key:

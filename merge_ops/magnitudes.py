@@ -95,15 +95,15 @@ def _count(tau: Tensor) -> _Histogram:
     stretch = _STRETCH[tau.dtype]
     # A count of 32,768 wraps to -32,768, which `_unwrapped` undoes.
     narrow = torch.int16 if stretch <= _PATTERNS else torch.int32
-    rows = []
+    counts = torch.empty(-(-tau.numel() // stretch), _PATTERNS, dtype=narrow)
     for start in range(0, tau.numel(), _CHUNK):
-        part = tau[start : start + _CHUNK]
-        whole = part.numel() // stretch * stretch
+        part, row = tau[start : start + _CHUNK], start // stretch
+        whole = part.numel() // stretch
         if whole:
-            rows.append(_histograms(part[:whole].view(-1, stretch), narrow))
-        if whole < part.numel():
-            rows.append(_histograms(part[whole:].view(1, -1), narrow))
-    counts = torch.cat(rows)  # (stretches, patterns)
+            filled = part[: whole * stretch].view(-1, stretch)
+            counts[row : row + whole] = _histograms(filled, narrow)
+        if part.numel() > whole * stretch:
+            counts[row + whole] = _histograms(part[whole * stretch :].view(1, -1), narrow)[0]
     totals = sum((_unwrapped(row) for row in counts), start=torch.zeros(1, dtype=torch.int64))
     patterns = totals.nonzero().flatten()
     above = totals.flip(0).cumsum(0).flip(0) - totals
