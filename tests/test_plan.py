@@ -34,7 +34,8 @@ def test_nothing_holds_more_than_it_has(items: list[Item], free: int, pinnable: 
     assert plan.items == tuple(items)
     assert plan.total("device") <= free
     assert plan.total("pinned") <= pinnable
-    assert sum(map(plan.total, ("device", "pinned", "mapped"))) == sum(i.size for i in items)
+    totals = plan.total("device") + plan.total("pinned") + plan.total("mapped")
+    assert totals == sum(item.size for item in items)
     left = {"device": free - fixed, "pinned": pinnable}
     for item, place in zip(items, plan.places, strict=True):
         if not item.movable:
@@ -245,7 +246,7 @@ def middling(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tie_word_embeddings=False,
     )
     torch.manual_seed(0)
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    model: LlamaForCausalLM = LlamaForCausalLM(config).bfloat16()
     model.save_pretrained(root / "base")
     for name in "ab":
         with torch.no_grad():
