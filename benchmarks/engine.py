@@ -21,9 +21,10 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.growth import draw_growth
 from benchmarks.random_models import write_models
 from merge_ops.recipe import Entry, Recipe, Setting, Source
-from merge_ops.recipe_yaml import write_recipe
+from merge_ops.recipe_text import write_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 
@@ -45,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--params", default="370M", help="parameters of each model, such as 70M")
+    parser.add_argument("--params", nargs="+", default=["370M"], help="of each model: 70M 370M")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--experts", nargs="+", type=int, default=[2])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
@@ -54,22 +55,32 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--mergekit", help="python of an environment that has mergekit")
+    parser.add_argument("--figure", type=Path, help="draw how the cost grows into this PNG")
     parser.add_argument("--json", type=Path, help="write the rows here too")
     arguments = parser.parse_args()
-    rows: list[Row] = []
     print(
         f"{'method':16s} {'threads':>7s} {'params':>7s} {'experts':>7s} {'CPU s':>7s} "
         f"{'GB':>6s} {'of copy_':>8s} {'mergekit':>8s}"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        models = write_models(
-            Path(folder), _count(arguments.params), max(arguments.experts), arguments.dtype
-        )
-        for experts in arguments.experts:
-            for method in arguments.methods:
-                rows += _method_rows(method, experts, models, arguments)
+    rows = measure(arguments)
+    if arguments.figure:
+        draw_growth(rows, arguments.figure)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def measure(arguments: argparse.Namespace) -> list[Row]:
+    """Every method at every size, with every number of experts and threads."""
+    rows: list[Row] = []
+    for params in arguments.params:
+        with tempfile.TemporaryDirectory() as folder:
+            models = write_models(
+                Path(folder), _count(params), max(arguments.experts), arguments.dtype
+            )
+            for experts in arguments.experts:
+                for method in arguments.methods:
+                    rows += _method_rows(method, experts, models, arguments)
+    return rows
 
 
 def _count(text: str) -> int:

@@ -22,7 +22,7 @@ def write_models(folder: Path, parameters: int, experts: int, dtype: str) -> lis
         dtype: of the weights, such as "bfloat16".
 
     Returns:
-        Their folders, the base first. Experts differ from it by normal noise of a tenth of the
+        Their folders, the base first. Experts differ from it by normal noise, a fortieth of the
         weights' own deviation.
     """
     config = _config(parameters, dtype)
@@ -37,7 +37,7 @@ def write_models(folder: Path, parameters: int, experts: int, dtype: str) -> lis
         model = base
         if i:
             model = {
-                n: t + torch.randn(t.shape, generator=generator) * 0.002 for n, t in base.items()
+                n: t + torch.randn(t.shape, generator=generator) * 0.0005 for n, t in base.items()
             }
         path = folder / ("base" if i == 0 else f"expert{i}")
         path.mkdir()

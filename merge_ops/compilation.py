@@ -6,6 +6,7 @@ which may come from a stranger. Its name carries a digest of all that it was mad
 
 import hashlib
 import os
+import platform
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -91,7 +92,8 @@ def _compile(form: Variant, dtype: torch.dtype, device: torch.device, path: Path
     length = torch.export.Dim("length", min=2, max=1 << 40)
     shapes: tuple[Any, ...] = ([{0: length}] * count, {}, {})
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", FutureWarning)
+        for category in (FutureWarning, DeprecationWarning):  # torch's own, about itself
+            warnings.simplefilter("ignore", category)
         program = torch.export.export(
             _Expression(form), (tensors, numbers, integers), dynamic_shapes=shapes
         )
@@ -108,8 +110,18 @@ def _file_name(form: Variant, dtype: torch.dtype, device: torch.device) -> str:
     """Kind, dtype, device, and a digest of the code, the compiler's version and the machine."""
     sources = (merge_ops.expression, merge_ops.task_vectors, merge_ops.masks)
     parts = [Path(str(module.__file__)).read_bytes() for module in sources]
-    parts += [torch.__version__.encode(), torch.backends.cpu.get_cpu_capability().encode()]
+    parts += [torch.__version__.encode(), _processor()]
     if device.type == "cuda":
         parts.append(repr(torch.cuda.get_device_capability(device)).encode())
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
     return f"{form.name}-{str(dtype).removeprefix('torch.')}-{device.type}-{digest}.pt2"
+
+
+def _processor() -> bytes:
+    """All that code for this very processor may take for granted: its instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    except OSError:
+        return platform.processor().encode() + torch.backends.cpu.get_cpu_capability().encode()
+    told = (b"flags", b"Features", b"isa")  # x86, Arm, RISC-V
+    return next((line for line in lines if line.startswith(told)), platform.machine().encode())

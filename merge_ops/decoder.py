@@ -24,6 +24,7 @@ class Decoder:
     Attributes:
         owner: what the model is called in messages: its class, and where it lies if known.
         module: the text decoder itself (without its head).
+        stack: its layers, in the order in which it runs them.
         layers: for each layer, parameter names in the model by their names inside the layer.
         outside: names of the rest of the decoder and of the heads, by role: "norm.weight",
             "embed_tokens.weight", "lm_head.weight", "score.weight".
@@ -32,6 +33,7 @@ class Decoder:
 
     owner: str
     module: nn.Module
+    stack: nn.ModuleList
     layers: tuple[Mapping[str, str], ...]
     outside: Mapping[str, str]
     shapes: Mapping[str, Shape]
@@ -71,7 +73,7 @@ def find_decoder(model: nn.Module, reference: str | None = None) -> Decoder:
     shapes = {
         n: tuple(p.shape) for n, p in model.named_parameters(remove_duplicate=False) if n in wanted
     }
-    return Decoder(owner, decoder, layers, outside, shapes)
+    return Decoder(owner, decoder, stack, layers, outside, shapes)
 
 
 def _stack(decoder: nn.Module, count: int, owner: str) -> tuple[nn.Module, str, nn.ModuleList]:

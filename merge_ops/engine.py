@@ -1,14 +1,17 @@
 """Writing one merged tensor in place: by a kernel if the method has a formula, or as defined."""
 
+import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from merge_ops.errors import UserError
+from merge_ops.expert_statistics import ExpertStatistics, NoStatistics
 from merge_ops.formula import Formula
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
@@ -25,6 +28,11 @@ Key = tuple[Any, ...]
 
 _FORMULAS = 10_000  # kept at most, for candidates differ
 
+_FLOAT32_MAX = torch.finfo(torch.float32).max
+
+_SAFE = 0.99
+"""Of the largest value of a dtype: rounding on the way adds less than the rest of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -37,6 +45,7 @@ class Job:
         experts: the models that are merged.
         values: the method's parameters for this tensor, by their names in YAML.
         seed: of the random masks.
+        statistics: of the experts, read when the tensor is written.
     """
 
     name: str
@@ -45,6 +54,7 @@ class Job:
     experts: Sequence[str]
     values: Mapping[str, Any]
     seed: int
+    statistics: ExpertStatistics = field(default_factory=NoStatistics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,8 @@ class Bound:
     """What a formula reads and writes for one tensor, as flat views.
 
     Attributes:
-        out: the live parameter.
+        out: the live parameter, or None if it cannot be written as it is: its dtype is another,
+            or it is not contiguous.
         base: what the operands' sum is added to, if anything.
         operands: in the formula's order.
         keys: what each operand is made of.
@@ -60,18 +71,21 @@ class Bound:
         base_size: the same of the base; 0 without one.
     """
 
-    out: Tensor
+    out: Tensor | None
     base: Tensor | None
     operands: Sequence[Tensor]
     keys: Sequence[Key]
     sizes: Sequence[float]
     base_size: float
 
-    def stays_finite(self, formula: Formula) -> bool:
-        """Whether the magnitudes of what goes in prove that no value is infinite or NaN."""
+    def largest(self, formula: Formula) -> float:
+        """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""
+        numbers = [*formula.weights, *formula.shares, formula.scale]
+        if not all(abs(number) <= _FLOAT32_MAX for number in numbers):
+            return math.inf
         total = sum(abs(w) * size for w, size in zip(formula.weights, self.sizes, strict=True))
-        total *= abs(formula.scale) / (TINY if formula.shares else 1)
-        return total + self.base_size <= torch.finfo(self.out.dtype).max
+        total /= TINY if formula.shares else 1
+        return total * max(1.0, abs(formula.scale)) + self.base_size
 
 
 @dataclass(slots=True)
@@ -81,6 +95,9 @@ class Engine:
     Attributes:
         sources: the models beside the live one.
         kernels: what runs formulas.
+
+    Solved task vectors are all kept: a study searches the parameters that they depend on over a
+    short list, which the plan counts.
     """
 
     sources: Sources
@@ -103,28 +120,47 @@ class Engine:
             Whether the magnitudes of what went in prove that no value can be infinite or NaN.
 
         Raises:
-            UserError: parameters that the method refuses.
+            UserError: parameters that the method refuses, or weights that are not finite.
         """
         formula = self._formula(job, out.numel())
         bound = None if formula is None else self._bind(out, job, formula)
         if formula is None or bound is None:
             self._write_as_defined(out, job)
             return False
-        self._run(bound, job, formula)
-        return bound.stays_finite(formula)
+        merged = torch.empty_like(bound.operands[0]) if bound.out is None else bound.out
+        self._run(merged, bound, job, formula)
+        if bound.out is None:  # rounded to the dtype of the inputs first, as the method is defined
+            out.copy_(merged.view(out.shape))
+        highest = min(torch.finfo(dtype).max for dtype in (merged.dtype, out.dtype))
+        return bound.largest(formula) <= _SAFE * highest
 
     def prefetch(self, job: Job) -> None:
         """Start to bring what a job needs to the device."""
         models = job.experts if job.base is None else [job.base, *job.experts]
         self.sources.prefetch(models, job.name)
 
+    def _check_sources(self, job: Job) -> None:
+        """Refuse models that hold something not finite, which a method might drop unseen."""
+        for model in dict.fromkeys([*([job.base] if job.base else []), *job.experts]):
+            if (job.name, model) in self._sizes:
+                continue
+            weights = self.sources.weights(model, job.name)
+            if weights.numel() and not math.isfinite(self._size((job.name, model), weights)):
+                raise UserError(
+                    f"{job.name}: weights must be finite, but those of {model} are not; mend the "
+                    "model, or add the tensor to mergetuna.exclude."
+                )
+
     def _write_as_defined(self, out: Tensor, job: Job) -> None:
         """By the method's own function."""
+        self._check_sources(job)
         values = checked(job.op, job.values, len(job.experts))
         experts = [self.sources.weights(e, job.name) for e in job.experts]
         base = self.sources.weights(job.base, job.name) if job.base else experts[0]
         draw = {"draw": Draw(job.seed, job.name)} if job.op.random else {}
-        out.copy_(call(job.op, base, experts, {**values, **draw}))
+        taken = job.op.traits.statistics
+        given: dict[str, Any] = {taken: job.statistics.read(job.name, out.device)} if taken else {}
+        out.copy_(call(job.op, base, experts, {**values, **draw, **given}))
 
     def _formula(self, job: Job, numel: int) -> Formula | None:
         """The method's formula for this tensor; equal ones are made once per candidate."""
@@ -148,26 +184,37 @@ class Engine:
         return traits.formula(_Facts(numel, lambda: self._cosine(job)), **keywords(values))
 
     def _bind(self, out: Tensor, job: Job, formula: Formula) -> Bound | None:
-        """The formula's tensors, or None if they are not all of one dtype and contiguous."""
+        """The formula's tensors, or None if what goes in is not of one dtype and contiguous."""
         solved = _solved_key(job) if job.op.traits.solve else None
         key = (job.name, job.op.name, job.base, tuple(job.experts), solved)
         if key in self._bound:
             return self._bound[key]
+        self._check_sources(job)
         base, operands = self._operands(job, formula)
-        tensors = [out, *operands.values(), *([] if base is None else [base])]
-        if not all(t.dtype == out.dtype and t.is_contiguous() for t in tensors):
+        tensors = [*operands.values(), *([] if base is None else [base])]
+        dtype = tensors[0].dtype
+        if not all(t.dtype == dtype and t.is_contiguous() for t in tensors):
             return None
+        direct = out.dtype == dtype and out.is_contiguous()
         bound = Bound(
-            out.view(-1),
+            out.view(-1) if direct else None,
             None if base is None else base.view(-1),
             [operand.view(-1) for operand in operands.values()],
             list(operands),
             [self._size(key, operand) for key, operand in operands.items()],
             0.0 if base is None else self._size((job.name, job.base), base),
         )
-        if self.sources.are_resident(job.name, [*job.experts, *([job.base] if job.base else [])]):
+        if self._stays(job):
             self._bound[key] = bound
         return bound
+
+    def _stays(self, job: Job) -> bool:
+        """Whether what the job reads lies on the device for good, not made for it alone."""
+        taken_from = job.base if job.op.traits.operands == "task_vectors" else None
+        found = [self.sources.is_resident(job.base, job.name)] if job.base else []
+        if not job.op.traits.solve:
+            found += [self.sources.is_resident(e, job.name, taken_from) for e in job.experts]
+        return all(found)
 
     def _operands(self, job: Job, formula: Formula) -> tuple[Tensor | None, dict[Key, Tensor]]:
         """The base that is added to, if any, and the operands by what they are made of."""
@@ -198,8 +245,8 @@ class Engine:
         assert solve is not None
         return solve(taus, **keywords(values)).to(dtype)
 
-    def _run(self, bound: Bound, job: Job, formula: Formula) -> None:
-        out, base = bound.out, bound.base
+    def _run(self, out: Tensor, bound: Bound, job: Job, formula: Formula) -> None:
+        base = bound.base
         cuts = out.device.type == "cuda"
         form = variant(formula, len(bound.operands), added=base is not None, cuts=cuts)
         kernel = self.kernels.get(form, out.dtype, out.device)
@@ -208,8 +255,9 @@ class Engine:
             pairs = zip(bound.keys, bound.operands, strict=True)
             ends = [partial(self._end, key, operand) for key, operand in pairs]
         for run in calls(form, formula, out.numel(), ends, Draw(job.seed, job.name)):
-            numbers = torch.from_numpy(np.array(run.numbers, dtype=np.float32)).to(out.device)
-            integers = torch.from_numpy(np.array(run.integers, dtype=np.int32)).to(out.device)
+            numbers = torch.frombuffer(array("f", run.numbers), dtype=torch.float32)
+            integers = torch.frombuffer(array("i", run.integers), dtype=torch.int32)
+            numbers, integers = numbers.to(out.device), integers.to(out.device)
             if run.stop - run.start == out.numel():
                 kernel(out, base, bound.operands, numbers, integers)
                 continue
@@ -232,8 +280,13 @@ class Engine:
         return self._cosines[key]
 
     def _size(self, key: Key, tensor: Tensor) -> float:
+        """The largest magnitude; kept if it is finite."""
         if key not in self._sizes:
-            self._sizes[key] = float(tensor.abs().amax())
+            low, high = tensor.aminmax()
+            found = float(torch.maximum(-low, high))
+            if not math.isfinite(found):
+                return found
+            self._sizes[key] = found
         return self._sizes[key]
 
 

@@ -1,6 +1,6 @@
 """That no weight is infinite or NaN, neither in what is merged nor in what comes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -40,7 +40,7 @@ class FiniteCheck:
             for model in dict.fromkeys([*([job.base] if job.base else []), *job.experts])
             if (model, name) not in self._sound
         ]
-        bad = _infinite([self.sources.weights(model, name) for model, name in pairs])
+        bad = _infinite(self.sources.weights(model, name) for model, name in pairs)
         if bad is not None:
             model, name = pairs[bad]
             weights = self.sources.weights(model, name)
@@ -57,15 +57,16 @@ class FiniteCheck:
         Raises:
             UserError: one of them holds infinite or NaN weights; it is named.
         """
-        bad = _infinite(list(merged.values()))
+        bad = _infinite(merged.values())
         if bad is not None:
             name = list(merged)[bad]
             raise UserError(f"{name}: merged weights must be finite, but this recipe's are not.")
 
 
-def _infinite(tensors: Sequence[Tensor]) -> int | None:
-    """The first of the tensors that holds a value that is infinite or NaN."""
-    if not tensors:
+def _infinite(tensors: Iterable[Tensor]) -> int | None:
+    """The first of the tensors that holds a value that is infinite or NaN; one at a time."""
+    flags = [tensor.isfinite().all() for tensor in tensors]
+    if not flags:
         return None
-    finite = torch.stack([tensor.isfinite().all() for tensor in tensors])
+    finite = torch.stack(flags)
     return None if bool(finite.all()) else int(finite.int().argmin())

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from merge_ops.errors import UserError
-from merge_ops.recipe import Entry, Gradient, Setting, lookup
+from merge_ops.recipe import Entry, Gradient, Setting
 from merge_ops.registry import Value
+from merge_ops.resolving import lookup
 from merge_ops.yaml_file import Location
 
 _LAYER = "model.layers."

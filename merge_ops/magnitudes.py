@@ -104,28 +104,28 @@ def _value(pattern: int, dtype: torch.dtype) -> float:
 def _count(tau: Tensor) -> _Histogram:
     stretch = _STRETCH[tau.dtype]
     narrow = np.uint16 if stretch < 1 << 16 else np.int32
-    rows = []
+    counts = np.empty((-(-tau.numel() // stretch), _PATTERNS), dtype=narrow)
     for start in range(0, tau.numel(), _CHUNK):
-        part = tau[start : start + _CHUNK]
-        whole = part.numel() // stretch * stretch
+        part, row = tau[start : start + _CHUNK], start // stretch
+        whole = part.numel() // stretch
         if whole:
-            rows.append(_histograms(part[:whole].view(-1, stretch), narrow))
-        if whole < part.numel():
-            rows.append(_histograms(part[whole:].view(1, -1), narrow))
-    counts = np.concatenate(rows)  # (stretches, patterns)
+            filled = part[: whole * stretch].view(-1, stretch)
+            counts[row : row + whole] = _histograms(filled)
+        if part.numel() > whole * stretch:
+            counts[row + whole] = _histograms(part[whole * stretch :].view(1, -1))
     totals = counts.sum(axis=0, dtype=np.int64)
     patterns = totals.nonzero()[0]
     above = totals[::-1].cumsum()[::-1] - totals
     return _Histogram(patterns, counts[:, patterns], -above[patterns], stretch)
 
 
-def _histograms(stretches: Tensor, dtype: type) -> Array:
+def _histograms(stretches: Tensor) -> Array:
     """Counts of each pattern in each row, (rows, patterns)."""
     rows = stretches.shape[0]
     offsets = torch.arange(rows, dtype=torch.int32, device=stretches.device) * _PATTERNS
     places = (_pattern(stretches) + offsets[:, None]).flatten()
     counts = torch.bincount(places, minlength=rows * _PATTERNS)
-    return counts.cpu().numpy().astype(dtype).reshape(rows, _PATTERNS)
+    return counts.cpu().numpy().reshape(rows, _PATTERNS)
 
 
 def _pattern(tau: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,10 +89,11 @@ def finish(mixed: Tensor, key: Tensor | int, factor: Tensor | int) -> Tensor:
 def bound(density: float) -> int:
     """The largest int32 that `finish` may give an entry that is kept: `u < density` in integers.
 
-    A density of 0 or less has no such number: it gives the lowest int32, which one entry in 2^32
-    has; give that expert no weight. From a density of 1 on everything is kept.
+    The density is rounded to float32 first, as it is where a tensor is compared with it. One of
+    0 or less has no such number: it gives the lowest int32, which one entry in 2^32 has; give
+    that expert no weight. From a density of 1 on everything is kept.
     """
-    steps = min(max(math.ceil(density * (1 << _BITS)), 0), 1 << _BITS)
+    steps = min(max(math.ceil(float(np.float32(density)) * (1 << _BITS)), 0), 1 << _BITS)
     return max((steps << (32 - _BITS)) - 1 - (1 << 31), -(1 << 31))
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from merge_ops.errors import UserError
 from merge_ops.method import Method
-from merge_ops.registry import MergeOp, Value, get_op
+from merge_ops.registry import Value, get_op
 
 Gradient = tuple[float, ...]
 
@@ -36,6 +35,21 @@ class Source:
 
     model: str
     parameters: Mapping[str, Setting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsRef:
+    """The file of statistics that a method takes; see `merge_ops.statistics_file`.
+
+    Attributes:
+        path: where it lies; it decides no weight.
+        sha256: of the file, in hex.
+        place: where a recipe file names it ("recipe.yaml:9:3"), for messages.
+    """
+
+    path: str
+    sha256: str
+    place: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,7 @@ class Recipe:
         exclude: substrings of the canonical names that are kept from the target.
         template: whose chat template formats prompts: "target", "reward_head" or a file.
         seed: of every random mask.
+        statistics: the file that a method with statistics reads, else None.
         tasks: of a method that gives one view per expert: the expert's model by the task's name.
         provenance: where the recipe came from; it decides no weight.
         slices: as mergekit's, in order and without gaps; `merge_ops.rewriting.lower` puts them
@@ -89,6 +104,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     template: str = "target"
     seed: int = 0
+    statistics: StatisticsRef | None = None
     tasks: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
@@ -145,6 +161,8 @@ class Recipe:
             sorted(self.exclude),
             self.seed,
         ]
+        if self.statistics is not None:
+            content.append({"statistics": self.statistics.sha256})
         if self.slices:
             content.append([_plain_slice(part, name) for part in self.slices])
         if self.has_views():
@@ -159,65 +177,3 @@ def _plain_settings(settings: Mapping[str, Setting]) -> dict[str, Any]:
 def _plain_slice(part: Slice, name: Callable[[str | None], str | None]) -> list[Any]:
     sources = [[name(s.model), _plain_settings(s.parameters)] for s in part.sources]
     return [part.first, part.end, sources, _plain_settings(part.parameters)]
-
-
-def at_depth(value: Value | Gradient, layer: int | None, layers: int) -> Value:
-    """The value for one layer: a gradient is interpolated linearly over depth.
-
-    Layer l of L lies at t = l/(L-1); tensors outside the layers (`layer` None) lie at t = 0. A
-    gradient of exactly L entries therefore gives one value per layer. A single layer lies at
-    t = 1, as in mergekit.
-    """
-    if layer is None:
-        return interpolate(value, 0.0)
-    return interpolate(value, layer / (layers - 1) if layers > 1 else 1.0)
-
-
-def interpolate(value: Value | Gradient, t: float) -> Value:
-    """The value at t, from 0 to 1 along the gradient; a single value holds everywhere."""
-    if not isinstance(value, tuple):
-        return value
-    position = t * (len(value) - 1)
-    nearest = round(position)
-    if abs(position - nearest) < 1e-9:  # the entry itself, not a sum that rounds to it
-        return value[nearest]
-    low = int(position)
-    share = position - low
-    return (1 - share) * value[low] + share * value[low + 1]
-
-
-def lookup(setting: Setting | None, name: str, layer: int | None, layers: int) -> Value | None:
-    """The value that a setting gives to one tensor, or None where no entry matches."""
-    for entry in setting or ():
-        if entry.filter is None or entry.filter in name:
-            return at_depth(entry.value, layer, layers)
-    return None
-
-
-def resolve(
-    recipe: Recipe, op: MergeOp, name: str, layer: int | None, layers: int
-) -> dict[str, Value | list[float]]:
-    """All parameters of the method for one tensor: one number per expert for per-expert knobs.
-
-    A model's own setting comes first, then the top-level one, then the method's default (left
-    out here for switches and knobs that have one value for all).
-    """
-    if recipe.slices:
-        raise UserError(f"{recipe.method} in slices must be lowered before it is merged.")
-    values: dict[str, Value | list[float]] = {}
-    for key in op.parameters():
-        common = lookup(recipe.parameters.get(key), name, layer, layers)
-        knob = op.knobs.get(key)
-        if knob is None or not knob.per_expert:
-            if common is not None:
-                values[key] = common
-            continue
-        fallback = knob.default if common is None else common
-        own = [
-            lookup(recipe.models[i].parameters.get(key), name, layer, layers)
-            for i in recipe.experts(op)
-        ]
-        values[key] = [float(fallback if value is None else value) for value in own]
-    if op.traits.base_switch and recipe.task_base(op):
-        values[op.traits.base_switch] = True
-    return values

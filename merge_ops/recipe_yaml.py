@@ -1,21 +1,21 @@
-"""recipe.yaml: reading it strictly, writing it so that mergekit reads it too."""
+"""recipe.yaml: reading it strictly."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from merge_ops.atomic import write_text
 from merge_ops.errors import did_you_mean
 from merge_ops.mergekit_keys import without_idle_keys
 from merge_ops.method import Method
-from merge_ops.recipe import Entry, Recipe, Setting, Source
-from merge_ops.references import locate, relative
+from merge_ops.recipe import Recipe, Setting, Source
+from merge_ops.recipe_text import exclusions
+from merge_ops.references import locate
 from merge_ops.rewriting import Rewrite, all_methods
-from merge_ops.settings_yaml import Problems, dump_settings, read_settings
+from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
+from merge_ops.statistics_yaml import StatisticsBlock, read_statistics
 from merge_ops.view_recipes import task_problems
 from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
 
@@ -38,6 +38,7 @@ class _Block(_Strict):
     exclude: list[str] = Field(default_factory=list)
     template: str = "target"
     seed: int = 0
+    statistics: StatisticsBlock | None = None
     tasks: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
@@ -88,6 +89,9 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     if problems and not content.models and not content.slices:
         raise file.error(problems)
     recipe = _recipe(content, op, file.path.parent, problems, passed)
+    given = content.mergetuna.statistics if content.mergetuna else None
+    named = read_statistics(file, given, op, len(recipe.models), problems)
+    recipe = replace(recipe, statistics=named)
     said = {place for place, _ in problems}
     problems += [problem for problem in _misfits(recipe, op) if problem[0] not in said]
     if problems:
@@ -153,9 +157,6 @@ def _misfits(recipe: Recipe, op: Method) -> Problems:
     problems: Problems = []
     if op.needs_base and recipe.base_model is None:
         problems.append((("merge_method",), f"base_model: {op.name} needs a base_model"))
-    if op.traits.statistics:
-        text = f"merge_method: {op.name} takes {op.traits.statistics}, which a recipe cannot name"
-        problems.append((("merge_method",), f"{text}; call merge_ops.merge_tensor with them"))
     problems += task_problems(recipe, op)
     if isinstance(op, Rewrite):
         problems += op.misfits(recipe)
@@ -167,73 +168,8 @@ def _misfits(recipe: Recipe, op: Method) -> Problems:
     return problems
 
 
-def recipe_text(recipe: Recipe, folder: Path) -> str:
-    """The file's content; models below the parent of `folder` are written relative to it."""
-    import io
-
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="rt", pure=True)
-    yaml.width = 4096
-    stream = io.StringIO()
-    yaml.dump(_content(recipe, folder), stream)
-    return stream.getvalue()
-
-
-def write_recipe(recipe: Recipe, path: Path) -> None:
-    """Write the recipe to `path`, atomically; `read_recipe` gives the same recipe back."""
-    write_text(path, recipe_text(recipe, path.parent))
-
-
-def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """The mapping that is written; exclusions also lead every setting, for mergekit's sake."""
-
-    def name(reference: str) -> str:
-        return relative(reference, folder)
-
-    if recipe.slices:
-        raise ValueError("A recipe in slices is written after `lower`.")
-    models = []
-    for source in recipe.models:
-        own = dump_settings(_with_exclusions(recipe, source))
-        models.append({"model": name(source.model)} | ({"parameters": own} if own else {}))
-    content: dict[str, Any] = {"merge_method": recipe.method}
-    if recipe.base_model:
-        content["base_model"] = name(recipe.base_model)
-    content["models"] = models
-    if recipe.parameters:
-        content["parameters"] = dump_settings(recipe.parameters)
-    content |= {k: v for k in ("dtype", "out_dtype") if (v := getattr(recipe, k))}
-    if recipe.target or recipe.tasks:
-        content["mergetuna"] = _block(recipe, name)
-    return content
-
-
-def _block(recipe: Recipe, name: Callable[[str], str]) -> dict[str, Any]:
-    """What mergekit ignores; `name` turns a path into what is written."""
-    block: dict[str, Any] = {"version": 1, "target": name(recipe.kept_from())}
-    if recipe.reward_head:
-        block["reward_head"] = name(recipe.reward_head)
-    block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
-    if recipe.tasks:
-        block["tasks"] = {task: name(model) for task, model in recipe.tasks.items()}
-    return block | {"seed": recipe.seed, "provenance": dict(recipe.provenance)}
-
-
-def _exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:
-    """What `exclude` says, as filters in front: mergekit then keeps the same tensors."""
-    weight = 1.0 if source.model == recipe.kept_from() else 0.0
-    values = {"weight": weight, "density": 1.0}
-    return {k: tuple(Entry(part, v) for part in recipe.exclude) for k, v in values.items()}
-
-
-def _with_exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:
-    front = _exclusions(recipe, source)
-    return {k: (*front.get(k, ()), *setting) for k, setting in source.parameters.items()}
-
-
 def _without_exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:
-    front = _exclusions(recipe, source)
+    front = exclusions(recipe, source)
     return {
         k: setting[len(lead) :] if lead and setting[: len(lead)] == lead else setting
         for k, setting in source.parameters.items()

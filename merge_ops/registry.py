@@ -80,8 +80,11 @@ def merge_op(
     min_experts: int = 1,
     max_experts: int | None = None,
     traits: Traits | None = None,
+    name: str | None = None,
 ) -> Callable[[F], F]:
-    """Register the decorated function under its own name; the function itself is unchanged.
+    """Register the decorated function; the function itself is unchanged.
+
+    Its name in recipes is `name`, or else the function's own.
 
     Keyword-only parameters annotated with a `Knob` become searchable; the rest are options, but
     for `draw` and the one that takes statistics. A trailing underscore is dropped from names
@@ -90,11 +93,12 @@ def merge_op(
     promised = traits or Traits()
 
     def register(fn: F) -> F:
-        if fn.__name__ in _OPS:
-            raise ValueError(f"The merge method {fn.__name__!r} is already registered.")
+        known = name or fn.__name__
+        if known in _OPS:
+            raise ValueError(f"The merge method {known!r} is already registered.")
         knobs, options, random = _signature(fn, promised.statistics)
-        _OPS[fn.__name__] = MergeOp(
-            name=fn.__name__,
+        _OPS[known] = MergeOp(
+            name=known,
             fn=fn,
             knobs=knobs,
             options=options,

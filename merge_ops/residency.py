@@ -1,12 +1,12 @@
 """Bringing a target, its base and its experts to a device, by a plan that is made first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from merge_ops.engine import Engine
 from merge_ops.kernels import Kernels, Mode
@@ -65,8 +65,7 @@ def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ())
     runtime.report(plan.text())
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
-    out = recipe.out_dtype or recipe.dtype
-    module = module.to(device=device, dtype=DTYPES[out] if out else None)
+    _bring(module, device, DTYPES[recipe.out_dtype] if recipe.out_dtype else None)
     head = load_score_head(recipe.reward_head) if recipe.reward_head else None
     if head is not None:
         head = head.to(device=device, dtype=next(module.parameters()).dtype)
@@ -141,8 +140,21 @@ def _difference(
     weights: Tensor, against: Held | Read, base: str, device: torch.device, place: Place
 ) -> Held:
     start = (against.tensor if isinstance(against, Held) else against()).to(device)
-    found = difference(weights.to(device), start, base)
-    return Held(_put(found.tensor, device, place), base, found.places, found.values)
+    there = weights.to(device)
+    found = difference(there, start, base)
+    if found.tensor is there or place == "pinned":
+        return replace(found, tensor=_put(found.tensor, device, place))
+    return found
+
+
+def _bring(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
+    """Move a model; parameters take the dtype, and buffers keep theirs.
+
+    Rotary frequencies are buffers: in half precision they would turn by wrong angles.
+    """
+    module.to(device)
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(dtype or parameter.dtype)
 
 
 def _put(tensor: Tensor, device: torch.device, place: Place) -> Tensor:

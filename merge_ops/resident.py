@@ -1,7 +1,7 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,14 @@ from torch import Tensor, nn
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine, Job
 from merge_ops.errors import UserError
+from merge_ops.expert_statistics import ExpertStatistics
 from merge_ops.finite import FiniteCheck
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
-from merge_ops.recipe import Recipe, resolve
+from merge_ops.recipe import Recipe
 from merge_ops.registry import MergeOp, check_experts, get_op
+from merge_ops.resolving import resolve
+from merge_ops.statistics_file import open_statistics
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
 
@@ -61,6 +64,7 @@ class ResidentModel:
         }
         self._written: dict[str, object] = {}
         self._finite = FiniteCheck(engine.sources)
+        self._opened: tuple[object, ExpertStatistics] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -79,18 +83,29 @@ class ResidentModel:
         """Canonical names of the tensors that recipes write."""
         return [tensor.name for tensor in self._tensors]
 
+    @property
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The live parameters that recipes write, by canonical name; read them only."""
+        return self._parameters
+
     @torch.no_grad()
-    def become(self, recipe: Recipe) -> None:
+    def become(self, recipe: Recipe, statistics: ExpertStatistics | None = None) -> None:
         """Write the merged weights of `recipe` into the live model.
 
+        Args:
+            recipe: of the resident models.
+            statistics: taken instead of the file that the recipe names.
+
         Raises:
-            UserError: the recipe is of other models or terms than the resident ones, or gives a
-                weight that is not finite; the parameter is named.
+            UserError: the recipe is of other models or terms than the resident ones, names
+                statistics that do not fit, or gives a weight that is not finite; the parameter is
+                named.
         """
         op = get_op(recipe.method)
         self._check(recipe)
         check_experts(op, len(recipe.experts(op)))
-        changed = self._changed(recipe, op)
+        given = self._statistics(recipe, op) if statistics is None else statistics
+        changed = self._changed(recipe, op, given)
         try:
             self._write([(tensor.name, job) for tensor, _, job in changed])
         except BaseException:
@@ -121,7 +136,17 @@ class ResidentModel:
         written = [(t.name, self._written.get(t.name)) for t in self._tensors if t.part == part]
         return hashlib.sha256(repr(written).encode()).hexdigest()
 
-    def _changed(self, recipe: Recipe, op: MergeOp) -> list[tuple[MergedTensor, object, Job]]:
+    def _statistics(self, recipe: Recipe, op: MergeOp) -> ExpertStatistics:
+        """What the recipe's file holds; opened and checked once, read tensor by tensor."""
+        wanted = (op.name, recipe.statistics, tuple(source.model for source in recipe.models))
+        if self._opened is None or self._opened[0] != wanted:
+            opened = open_statistics(recipe, op, self.module, self._parameters)
+            self._opened = (wanted, opened)
+        return self._opened[1]
+
+    def _changed(
+        self, recipe: Recipe, op: MergeOp, given: ExpertStatistics
+    ) -> list[tuple[MergedTensor, object, Job]]:
         """The tensors that the recipe writes differently from what they hold, with their keys."""
         base = recipe.task_base(op)
         experts = [recipe.models[i].model for i in recipe.experts(op)]
@@ -129,9 +154,10 @@ class ResidentModel:
         changed: list[tuple[MergedTensor, object, Job]] = []
         for tensor in self._tensors:
             values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
-            key = (op.name, base, tuple(experts), seed, repr(values))
+            own = given.key(tensor.name)
+            key = (op.name, base, tuple(experts), seed, repr(values), own)
             if self._written.get(tensor.name) != key:
-                job = Job(tensor.name, op, base, experts, values, recipe.seed)
+                job = Job(tensor.name, op, base, experts, values, recipe.seed, given)
                 changed.append((tensor, key, job))
         return changed
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from merge_ops.layout import Layout, MisfitError, is_behind, layer_of
-from merge_ops.recipe import Entry, Recipe, Setting, Slice, Source, interpolate
+from merge_ops.recipe import Entry, Recipe, Setting, Slice, Source
 from merge_ops.registry import MergeOp, Value, get_op
+from merge_ops.resolving import interpolate
 
 ABSENT_AT_ZERO = frozenset(
     {

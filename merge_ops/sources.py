@@ -9,6 +9,10 @@ from torch import Tensor
 
 Read = Callable[[], Tensor]
 
+_PART = 1 << 18  # elements that are compared at a time
+_BESIDE = 0.1
+"""Share of a tensor's bytes that what rounding loses may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -19,19 +23,45 @@ class Held:
         base: the model that the task vector is taken from, or None for weights.
         places: flat indices where base + task vector is not the weight, bit for bit.
         values: the weights there.
+        rounded: how many entries of its task vector its dtype rounds.
     """
 
     tensor: Tensor
     base: str | None = None
     places: Tensor | None = None
     values: Tensor | None = None
+    rounded: int = 0
 
 
 def difference(weights: Tensor, base: Tensor, reference: str) -> Held:
-    """The task vector in the tensors' dtype, with what is lost by rounding beside it."""
+    """The task vector in the tensors' dtype, with what is lost by rounding beside it.
+
+    Where that would take much memory, the weights themselves, or where dtypes differ.
+    """
+    if weights.dtype != base.dtype:
+        return Held(weights)
     tau = weights - base
-    lost = (base + tau != weights).flatten().nonzero().flatten()
-    return Held(tau, reference, lost, weights.flatten()[lost])
+    lost = _rounded(weights.flatten(), base.flatten(), tau.flatten())
+    values = weights.flatten()[lost]
+    if lost.nbytes + values.nbytes > _BESIDE * weights.nbytes:
+        return Held(weights, rounded=lost.numel())
+    return Held(tau, reference, lost, values, lost.numel())
+
+
+def _rounded(weights: Tensor, base: Tensor, tau: Tensor) -> Tensor:
+    """Indices where base + task vector is not the weight; in parts, which need no memory."""
+    found = []
+    for start in range(0, max(1, tau.numel()), _PART):
+        part = slice(start, start + _PART)
+        wrong = _bits(base[part] + tau[part]) != _bits(weights[part])
+        found.append(wrong.nonzero().flatten() + start)
+    narrow = torch.int32 if tau.numel() < 1 << 31 else torch.int64
+    return torch.cat(found).to(narrow)
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """As integers, which tell -0.0 from 0.0."""
+    return tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.itemsize])
 
 
 class Sources:
@@ -83,20 +113,18 @@ class Sources:
                 if tensor.device != self.device:
                     self._coming[reference, name] = tensor.to(self.device, non_blocking=True)
 
-    def are_resident(self, name: str, references: Sequence[str]) -> bool:
-        """Whether a tensor of these models lies on the device for good."""
-        held = [self._held[reference][name] for reference in references]
-        return all(isinstance(h, Held) and h.tensor.device == self.device for h in held)
+    def is_resident(self, reference: str, name: str, base: str | None = None) -> bool:
+        """Whether weights, or the task vector from `base`, lie on the device for good as such."""
+        held = self._held[reference][name]
+        if not isinstance(held, Held):
+            return False
+        return held.base == base and held.tensor.device == self.device
 
     def rounded(self) -> tuple[int, int]:
-        """How many entries of task vectors are rounded, and how many are held."""
-        lost = total = 0
-        for tensors in self._held.values():
-            for held in tensors.values():
-                if isinstance(held, Held) and held.places is not None:
-                    lost += held.places.numel()
-                    total += held.tensor.numel()
-        return lost, total
+        """How many entries of task vectors are rounded, of how many in those tensors."""
+        every = [held for tensors in self._held.values() for held in tensors.values()]
+        found = [held for held in every if isinstance(held, Held) and held.rounded]
+        return sum(held.rounded for held in found), sum(held.tensor.numel() for held in found)
 
     def _find(self, reference: str, name: str) -> Held:
         held = self._held[reference][name]

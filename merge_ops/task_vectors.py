@@ -6,6 +6,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from merge_ops.errors import UserError
+
 TINY = 1e-8
 """Sums of weights below it are taken to cancel."""
 
@@ -99,6 +101,23 @@ def elect(
 def mean(tensors: Sequence[Tensor]) -> Tensor:
     """The plain mean, in the tensors' dtype."""
     return weighted_sum(tensors, [1.0] * len(tensors)) / len(tensors)
+
+
+def average(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """The mean by weights that are shares of a whole, in the tensors' dtype."""
+    return weighted_sum(tensors, weights) / sum(weights)
+
+
+def check_shares(method: str, weights: Sequence[float]) -> None:
+    """Refuse weights that are no shares of a whole.
+
+    Raises:
+        UserError: one is below 0, or they sum to 0.
+    """
+    if min(weights) < 0 or sum(weights) < TINY:
+        raise UserError(
+            f"{method} needs weights of at least 0 that do not sum to 0, but got {list(weights)}."
+        )
 
 
 def add_scaled(base: Tensor, change: Tensor, scale: float | Tensor) -> Tensor:

@@ -48,6 +48,8 @@ class Traits:
         formula: `formula(facts, **parameters)` gives the method as one expression over the
             elements of a tensor, or None where those parameters make it more than that.
         statistics: the parameter that takes one tensor of statistics per expert; no recipe key.
+        through_merged: its statistics are of inputs that reach a layer through layers that are
+            merged already, rather than through each expert's own.
         views: the option that picks one of several models that the method makes at once: the
             place of an expert, or "unified" for what they share.
         kept: `kept(n, density)` is the exact number of the n entries of a task vector that stay.
@@ -61,7 +63,8 @@ class Traits:
     solve: Callable[..., Tensor] | None = None
     operands: Literal["weights", "task_vectors"] = "weights"
     formula: Callable[..., Formula | None] | None = None
-    statistics: str | None = None
+    statistics: Literal["grams", "fishers"] | None = None
+    through_merged: bool = False
     views: str | None = None
     kept: Callable[[int, float], int] | None = None
     ends: tuple[End, ...] = ()

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from objectives.data import Example
 from objectives.decoding import greedy, token_trie
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
+from objectives.observation import Passage, answer_log_probabilities, make_passage
 from objectives.prompts import encode, render, tokenizer_of
 from objectives.records import Average, ExampleScore, Split
 from objectives.replay import DecoderCall, ReplayCache, capture
@@ -56,6 +59,16 @@ class Generation:
             for batch, answers in self._answers(live, split)
             for example, answer in zip(batch, answers, strict=True)
         }
+
+    def passages(self, live: LiveModel, example: Example) -> tuple[Passage, ...]:
+        """The gold answer behind the prompt."""
+        return (make_passage(live, example, example.texts["answer"], image=self.image),)
+
+    def log_likelihood(
+        self, live: LiveModel, passages: Sequence[Passage], hidden: Sequence[Tensor]
+    ) -> Tensor:
+        """Log-probability of the gold answer, its end included."""
+        return answer_log_probabilities(live, passages[0], hidden[0]).sum()
 
     def _answers(
         self, live: LiveModel, split: Split

@@ -6,11 +6,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from objectives.data import Example
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
-from objectives.prompts import encode, render, tokenizer_of
+from objectives.observation import Passage, answer_log_probabilities, make_passage
+from objectives.prompts import answer_length, encode, render
 from objectives.records import Average, ExampleScore, Split
 from objectives.replay import DecoderCall, ReplayCache, capture, replay
 
@@ -61,15 +63,39 @@ class Preference:
             for example, c, r in zip(batch, chosen, rejected, strict=True)
         }
 
-    def _responses(
-        self, live: LiveModel, split: Split
-    ) -> Iterator[tuple[Sequence[Example], tuple[list[float], list[float]]]]:
-        """Scores of the chosen and the rejected responses, batch by batch."""
+    def passages(self, live: LiveModel, example: Example) -> tuple[Passage, ...]:
+        """The chosen response, then the rejected one, each behind the prompt."""
+        return tuple(
+            make_passage(live, example, example.texts[role], image=self.image) for role in ROLES
+        )
+
+    def log_likelihood(
+        self, live: LiveModel, passages: Sequence[Passage], hidden: Sequence[Tensor]
+    ) -> Tensor:
+        """Log sigmoid(score of chosen - score of rejected), by the scorer (Bradley and Terry)."""
+        self._check_head(live)
+        if self.scorer == "reward_head":
+            assert live.score_head is not None
+            chosen, rejected = (live.score_head(h[:, -1])[0, 0].float() for h in hidden)
+        else:
+            chosen, rejected = (
+                answer_log_probabilities(live, passage, h).mean()
+                for passage, h in zip(passages, hidden, strict=True)
+            )
+        return logsigmoid(chosen - rejected)
+
+    def _check_head(self, live: LiveModel) -> None:
         if self.scorer == "reward_head" and live.score_head is None:
             raise ObjectiveError(
                 f"{self.name}: scorer reward_head needs a model with a score head; name a "
                 "`reward_head` in the study, or use scorer: log_probability."
             )
+
+    def _responses(
+        self, live: LiveModel, split: Split
+    ) -> Iterator[tuple[Sequence[Example], tuple[list[float], list[float]]]]:
+        """Scores of the chosen and the rejected responses, batch by batch."""
+        self._check_head(live)
         examples = self.examples(split)
         calls = self.cache.get(live, split, lambda: self._capture(live, examples))
         for start, call in zip(range(0, len(examples), self.batch_size), calls, strict=True):
@@ -106,14 +132,8 @@ class Preference:
 
     def _lengths(self, live: LiveModel, batch: Sequence[Example]) -> Tensor:
         """Tokens of each response, its end included: (2B,)."""
-        tokenizer = tokenizer_of(live)
-
-        def count(example: Example, answer: str | None) -> int:
-            text = render(live, example, answer, image=False)
-            return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
         lengths = [
-            count(example, example.texts[role]) - count(example, None)
+            answer_length(live, example, example.texts[role])
             for role in ROLES
             for example in batch
         ]

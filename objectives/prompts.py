@@ -48,6 +48,17 @@ def render(live: LiveModel, example: Example, answer: str | None, *, image: bool
     return str(text)
 
 
+def answer_length(live: LiveModel, example: Example, answer: str) -> int:
+    """How many tokens the answer has at the end of the conversation, its end included."""
+    tokenizer = tokenizer_of(live)
+
+    def count(said: str | None) -> int:
+        text = render(live, example, said, image=False)
+        return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    return count(answer) - count(None)
+
+
 def encode(
     live: LiveModel, texts: Sequence[str], examples: Sequence[Example], *, image: bool
 ) -> Inputs:

@@ -56,6 +56,7 @@ def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, floa
     for name in names:
         if name not in GRIDS:
             raise UserError(f"warm_start: there is no grid {name!r}{did_you_mean(name, GRIDS)}")
-        if space.ranges:
-            points += [point for point in GRIDS[name](space) if point not in points]
+        for point in GRIDS[name](space) if space.ranges else ():
+            if point not in points:  # where no weight is searched, a grid is one point
+                points.append(point)
     return points

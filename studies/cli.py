@@ -15,6 +15,7 @@ from studies.commands.init import init
 from studies.commands.merge import merge
 from studies.commands.methods import methods
 from studies.commands.run import run
+from studies.commands.statistics import statistics
 from studies.commands.trials import trials
 from studies.commands.ui import ui
 from studies.commands.zoo import zoo
@@ -28,7 +29,7 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (init, run, trials, best, merge, align, families, methods, ui, demo):
+for command in (init, run, trials, best, merge, align, families, methods, statistics, ui, demo):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(zoo, name="zoo")

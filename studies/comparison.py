@@ -80,7 +80,7 @@ def published_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
 def _only(template: Recipe, model: str) -> Recipe:
     """The merged tensors of one model alone, inside the target."""
     source = Source(model, {"weight": (Entry(None, 1.0),)})
-    plain = replace(template, base_model=None, parameters={}, tasks={})
+    plain = replace(template, base_model=None, parameters={}, tasks={}, statistics=None)
     return replace(plain, method="linear", models=(source,))
 
 
@@ -90,8 +90,9 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
         Source(m.model, {"weight": (Entry(None, weight),)})
         for m, weight in zip(template.models, weights, strict=True)
     )
-    plain = replace(template, method=method, models=models, parameters={}, tasks={})
-    return replace(plain, base_model=plain.task_base(get_op(method)))
+    plain = replace(template, parameters={}, tasks={}, statistics=None)
+    base = plain.task_base(get_op(method))
+    return replace(plain, method=method, models=models, base_model=base)
 
 
 def confirm_best(

@@ -76,6 +76,24 @@ class PreferenceConfig(_ObjectiveBase):
 ObjectiveConfig = Annotated[GenerationConfig | PreferenceConfig, Field(discriminator="kind")]
 
 
+class StatisticsConfig(_Strict):
+    """What the experts are observed on, for methods with statistics."""
+
+    objective: str | dict[str, str] | None = None
+    split: Literal["selection", "confirm", "test"] = "selection"
+    items: Annotated[int, Field(gt=0)] = 64
+
+    @field_validator("split")
+    @classmethod
+    def _held_out(cls, split: str) -> str:
+        if split != "selection":
+            raise ValueError(
+                "statistics are collected on selection: the winner is chosen on confirm, judged "
+                "on test, and nothing else that decides a weight may see those"
+            )
+        return split
+
+
 class Budget(_Strict):
     """When the search ends: at whichever limit comes first."""
 
@@ -131,6 +149,7 @@ class StudyConfig(_Strict):
     search: Search = Field(default_factory=Search)
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
+    statistics: StatisticsConfig | None = None
     sampler: Literal["tpe", "cma", "random"] = "tpe"
     warm_start: list[str] = Field(default_factory=lambda: list(GRIDS))
     budget: Budget = Field(default_factory=Budget)

@@ -13,7 +13,8 @@ from merge_ops.layout import Layout
 from merge_ops.loading import DTYPES, HEAD_FILE
 from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Recipe
-from merge_ops.recipe_yaml import read_recipe, recipe_text, write_recipe
+from merge_ops.recipe_text import recipe_text, write_recipe
+from merge_ops.recipe_yaml import read_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.view_export import check_dtypes, write_views

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from merge_ops.errors import UserError
-from merge_ops.recipe_yaml import recipe_text
+from merge_ops.recipe_text import recipe_text
 from objectives.records import figures
 from search.samplers import ONLY
 from search.selection import Confirmed

@@ -18,6 +18,7 @@ from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.search_loop import Limits, Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models, make_space
+from studies.statistics import attach, with_statistics
 from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri
 
@@ -34,12 +35,14 @@ def run_study(study: StudyFile) -> dict[str, Any]:
     """
     with sole_writer(study.out):
         known = identities(study)
+        study = attach(study)
         done = finished(study, known)
         if done is not None:
             warn(f"{study.out}: this study has ended; these are its results.")
             return done
         objectives = make_objectives(study.config, study.folder)
         resident = load_models(study)
+        study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)
         evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
         with _Mirrored(study) as mirror:

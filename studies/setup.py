@@ -17,6 +17,7 @@ from search.space import KnobRange, SearchSpace
 from search.warm_start import GRIDS
 from studies.config import Search, StudyConfig
 from studies.console import warn
+from studies.statistics_settings import statistics_problems
 from studies.tasks import task_misfits, template_tasks
 
 
@@ -70,9 +71,10 @@ def read_study(path: Path) -> StudyFile:
     problems += _misfits(config, op) + task_misfits(config, op, names, template.tasks)
     if isinstance(op, Rewrite):
         problems += _lacks(config, op, template)
+    labels = tuple(name.replace(".", "-") for name in names)
+    problems += statistics_problems(config, op, labels)
     if problems:
         raise file.error(problems)
-    labels = tuple(name.replace(".", "-") for name in names)
     if len(set(labels)) < len(labels):
         raise file.error([(("experts",), f"experts: names must differ, but are {list(labels)}")])
     out = path.parent / (config.out or f"runs/{config.name}")
@@ -116,9 +118,6 @@ def _misfits(config: StudyConfig, op: Method) -> Problems:
     problems: Problems = []
     if op.needs_base and config.base is None:
         problems.append((("method",), f"base: {op.name} needs a base model"))
-    if op.traits.statistics:
-        text = f"method: {op.name} takes {op.traits.statistics}, which a study does not collect"
-        problems.append((("method",), text))
     problems += _search_misfits(config, op)
     problems += [
         (

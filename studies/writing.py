@@ -7,7 +7,7 @@ from typing import Any
 
 from merge_ops.atomic import write_text
 from merge_ops.recipe import Recipe
-from merge_ops.recipe_yaml import write_recipe
+from merge_ops.recipe_text import write_recipe
 from objectives.objective import Objective
 from objectives.records import SPLITS, ScoreSet, combined
 from search.samplers import ONLY

@@ -39,6 +39,7 @@ METHODS = {
     "ram",
     "ramplus_tl",
     "regmean",
+    "regmean++",
     "sce",
     "slerp",
     "swudi",
@@ -100,6 +101,8 @@ def test_normalize_and_rescale_have_the_defaults_of_the_sources() -> None:
         ("della", {"density": 0.9, "epsilon": 0.2}, r"density \+ epsilon < 1"),
         ("regmean", {"grams": [torch.ones(2, 2)] * 2}, "Gram matrices have shapes"),
         ("fisher", {"fishers": [X]}, "one tensor of the weight's shape"),
+        ("fisher", {"weight": [1.0, -0.5]}, "weights of at least 0 that do not sum to 0"),
+        ("regmean++", {"weight": 0.0}, "weights of at least 0 that do not sum to 0"),
     ],
 )
 def test_mistakes_are_told_with_their_values(
@@ -115,8 +118,9 @@ def test_shapes_must_agree() -> None:
 
 
 def test_statistics_are_no_recipe_key() -> None:
-    assert get_op("regmean").parameters() == ["a"]
-    assert get_op("fisher").parameters() == []
+    for name in ("regmean", "regmean++"):
+        assert get_op(name).parameters() == ["a", "weight"]
+    assert get_op("fisher").parameters() == ["weight"]
 
 
 def test_a_name_is_registered_once() -> None:
@@ -125,6 +129,8 @@ def test_a_name_is_registered_once() -> None:
 
     with pytest.raises(ValueError, match="already registered"):
         merge_op(paper="none")(ties)
+    with pytest.raises(ValueError, match=r"'regmean\+\+' is already registered"):
+        merge_op(paper="none", name="regmean++")(ties)
 
 
 def test_a_knob_has_its_default_in_one_place() -> None:

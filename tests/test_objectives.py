@@ -188,10 +188,6 @@ class Constant(nn.Module):
         return torch.full((len(hidden), 1), self.value)
 
 
-def test_a_constant_scorer_wins_no_pair(live: ResidentModel, pairs: Preference) -> None:
-    assert score_all(pairs, Fixed(live, Constant(1.0)), "test").value() == 0.0
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_score_that_is_not_finite_is_refused_by_example(
     live: ResidentModel, pairs: Preference, value: float

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merge_ops.errors import UserError
-from merge_ops.recipe import Entry, Recipe, Setting, Source, at_depth, lookup, resolve
-from merge_ops.recipe_yaml import parse_recipe, read_recipe, recipe_text
-from merge_ops.registry import get_op
+from merge_ops.recipe import Entry, Recipe, Setting, Source
+from merge_ops.recipe_text import recipe_text
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
+from merge_ops.registry import all_ops, get_op
+from merge_ops.resolving import at_depth, lookup, resolve
 
 numbers = st.floats(-3, 3, allow_nan=False)
 
@@ -99,6 +101,52 @@ def test_a_recipe_through_yaml_and_back_is_the_same_recipe(
     text = recipe_text(recipe, folder / "study")
     assert "../t" in text
     again = parse_recipe(text, folder / "study" / "recipe.yaml")
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
+@given(data=st.data())
+def test_a_recipe_of_any_method_through_yaml_and_back_is_the_same_recipe(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    for name in ("base", "m0", "m1", "study"):
+        (folder / name).mkdir(exist_ok=True)
+    op = data.draw(st.sampled_from([op for op in all_ops() if not op.traits.statistics]))
+    count = data.draw(st.integers(op.min_experts, min(2, op.max_experts or 2)))
+    models = [str((folder / f"m{i}").resolve()) for i in range(count)]
+    base = str((folder / "base").resolve()) if op.needs_base else None
+
+    def setting(low: float, high: float) -> Setting:
+        number = st.floats(low, high)
+        value = number | st.lists(number, min_size=2, max_size=3).map(tuple)
+        entries = data.draw(st.lists(st.tuples(st.sampled_from(["mlp", "norm"]), value)))
+        return (*(Entry(*pair) for pair in entries), Entry(None, data.draw(value)))
+
+    own: list[dict[str, Setting]] = [{} for _ in models]
+    common: dict[str, Setting] = {}
+    for name, knob in op.knobs.items():
+        places = [*own, common] if knob.per_expert else [common]
+        for place in places:
+            if data.draw(st.booleans()):
+                place[name] = setting(knob.low, knob.high)
+    for name, default in op.options.items():
+        if data.draw(st.booleans()):
+            value = data.draw(st.booleans()) if isinstance(default, bool) else default
+            common[name] = (Entry(None, value),)
+    dtypes = st.sampled_from([None, "float32", "bfloat16", "float16"])
+    recipe = Recipe(
+        op.name,
+        tuple(Source(m, p) for m, p in zip(models, own, strict=True)),
+        base,
+        common,
+        data.draw(dtypes),
+        data.draw(dtypes),
+        target=data.draw(st.sampled_from([base or models[0], models[-1]])),
+        exclude=data.draw(st.sampled_from([(), ("embed_tokens",), ("lm_head", "layers.1.")])),
+        seed=data.draw(st.integers(0, 2**40)),
+    )
+    again = parse_recipe(recipe_text(recipe, folder / "study"), folder / "study" / "recipe.yaml")
     assert again == recipe
     assert again.digest() == recipe.digest()
 

@@ -14,10 +14,11 @@ from merge_ops import merge_tensor
 from merge_ops.errors import UserError
 from merge_ops.layout import Layout, MisfitError, is_text, layer_of, setting_of
 from merge_ops.lowering import lower, needs_target
-from merge_ops.recipe import Entry, Recipe, Setting, Source, lookup, resolve
+from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import all_ops, get_op
 from merge_ops.residency import Runtime, load_resident
+from merge_ops.resolving import lookup, resolve
 from merge_ops.rewriting import all_methods, all_rewrites, find_method
 from merge_ops.tensors import share
 from search.space import KnobRange, SearchSpace

@@ -9,8 +9,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
-from merge_ops.recipe import Recipe, Source, resolve
+from merge_ops.recipe import Recipe, Source
 from merge_ops.registry import get_op
+from merge_ops.resolving import resolve
 from objectives.records import ExampleScore, ScoreSet
 from search.proposer import Proposer
 from search.samplers import SAMPLERS, make_proposer
@@ -73,7 +74,7 @@ def test_the_number_of_dimensions(bands: int, count: int) -> None:
 
 
 def test_recipes_of_methods_that_ignore_a_base_name_none() -> None:
-    """mergekit would merge the base too, and then miss its weight."""
+    """Mergekit would merge the base too, and then miss its weight."""
     for method, base in (("linear", None), ("task_arithmetic", "base")):
         one = space(method=method)
         point = one.uniform([0.5, 0.5], {})
@@ -98,6 +99,12 @@ def test_the_published_grids() -> None:
     densities = {p["density.vlm"] for p in points}
     assert densities == {0.2, 0.4, 0.6, 0.8, 1.0}
     assert all(p == q for p, q in zip(points, warm_points(["linear_grid"], one), strict=False))
+
+
+def test_a_grid_of_weights_is_one_point_where_no_weight_is_searched() -> None:
+    template = Recipe("regmean", (Source("v"), Source("m")), target="v")
+    one = SearchSpace(template, ("vlm", "math"), {"a": KnobRange(0.0, 1.0)}, 6)
+    assert warm_points(["linear_grid", "task_vector_grid"], one) == [{"a": 0.9}]
 
 
 def trial(

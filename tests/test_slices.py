@@ -15,7 +15,8 @@ from merge_ops.errors import UserError
 from merge_ops.layout import Layout, MisfitError
 from merge_ops.lowering import lower
 from merge_ops.recipe import Recipe, Slice, Source
-from merge_ops.recipe_yaml import parse_recipe, read_recipe, recipe_text
+from merge_ops.recipe_text import recipe_text
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import get_op
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.slices import ABSENT_AT_ZERO

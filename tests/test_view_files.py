@@ -16,7 +16,7 @@ from torch import Tensor
 from merge_ops.bits import pack, unpack
 from merge_ops.errors import UserError
 from merge_ops.methods.emr import unified, view
-from merge_ops.recipe_yaml import write_recipe
+from merge_ops.recipe_text import write_recipe
 from merge_ops.task_vectors import task_vectors
 from merge_ops.view_files import MASKS_FILE, read_views
 from merge_ops.view_recipes import view_of

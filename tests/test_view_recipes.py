@@ -12,7 +12,8 @@ from merge_ops import merge_tensor
 from merge_ops.errors import UserError
 from merge_ops.methods.emr import unified
 from merge_ops.recipe import Entry, Recipe
-from merge_ops.recipe_yaml import parse_recipe, recipe_text
+from merge_ops.recipe_text import recipe_text
+from merge_ops.recipe_yaml import parse_recipe
 from merge_ops.task_vectors import task_vectors
 from merge_ops.view_recipes import UNIFIED, view_name, view_of
 from tests.views import ODD, live, recipe_of, weights_of

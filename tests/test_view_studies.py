@@ -10,7 +10,8 @@ import torch
 from typer.testing import CliRunner
 
 from merge_ops.errors import UserError
-from merge_ops.recipe_yaml import read_recipe, write_recipe
+from merge_ops.recipe_text import write_recipe
+from merge_ops.recipe_yaml import read_recipe
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.view_files import MASKS_FILE
 from merge_ops.view_recipes import view_of

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from merge_ops.errors import UserError
+from merge_ops.knobs import Shares
 from merge_ops.registry import merge_op
-from merge_ops.task_vectors import mean
+from merge_ops.task_vectors import average, check_shares
 from merge_ops.traits import Traits
 
 
@@ -21,20 +22,23 @@ def fisher(
     experts: Sequence[Tensor],
     /,
     *,
+    weight: Shares,
     fishers: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Sum F_i theta_i / sum F_i, entry by entry; the mean where no F_i is above 0.
+    """Sum w_i F_i theta_i / sum w_i F_i, entry by entry; the mean by w_i where no F_i is above 0.
 
     Args:
         base: gives only the dtype of the result.
         experts: theta_i, each of the base's shape.
+        weight: w_i, the paper's lambda_i.
         fishers: F_i >= 0, the diagonal of each expert's Fisher matrix in the shape of the base;
             none for a parameter without statistics, which takes the mean.
 
     Raises:
-        UserError: Fisher diagonals that do not fit the experts.
+        UserError: Fisher diagonals that do not fit the experts, a weight below 0, or all 0.
     """
-    middle = mean([expert.float() for expert in experts])
+    check_shares("fisher", weight)
+    middle = average([expert.float() for expert in experts], weight)
     if len(fishers) == 0:
         return middle.to(base.dtype)
     shapes = [tuple(f.shape) for f in fishers]
@@ -44,7 +48,7 @@ def fisher(
             f"({len(experts)}), but got shapes {shapes}."
         )
     total, moved = torch.zeros_like(middle), torch.zeros_like(middle)
-    for expert, weight in zip(experts, fishers, strict=True):
-        total += weight
-        moved += weight * (expert.float() - middle)
+    for expert, diagonal, share in zip(experts, fishers, weight, strict=True):
+        total += share * diagonal
+        moved += share * diagonal * (expert.float() - middle)
     return (middle + moved / torch.where(total > 0, total, 1.0)).to(base.dtype)

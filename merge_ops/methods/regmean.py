@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from merge_ops.errors import UserError
-from merge_ops.knobs import Knob
+from merge_ops.knobs import Knob, Shares
 from merge_ops.registry import merge_op
 from merge_ops.spectral import precise
-from merge_ops.task_vectors import mean
+from merge_ops.task_vectors import average, check_shares
 from merge_ops.traits import Traits
 
 _RIDGE = 1e-10  # of the mean diagonal: far below what float32 statistics can tell
@@ -26,41 +26,45 @@ def regmean(
     experts: Sequence[Tensor],
     /,
     *,
+    weight: Shares,
     grams: Sequence[Tensor] = (),
     a: Annotated[float, Knob(0.0, 1.0, default=0.9)] = 0.9,
 ) -> Tensor:
     """(sum W_i G_i) (sum G_i)^-1 for weights (out, in), G_i = X_i^T X_i with damped off-diagonals.
 
     Computed as mean(W) + (sum (W_i - mean) G_i) (sum G_i)^-1, the same where the sum can be
-    inverted; along directions that no input has, the mean stays.
+    inverted; along directions that no input has, the mean stays. An expert's weight multiplies
+    its G_i (its share of the regression loss) and its part in the mean.
 
     Args:
         base: gives only the dtype of the result.
         experts: W_i, each of the base's shape.
+        weight: of each expert's loss; all 1 in the paper.
         grams: G_i, one (in, in) per expert; none for a parameter without inputs (a vector, an
             embedding), which takes the mean.
         a: factor of the off-diagonal entries.
 
     Raises:
-        UserError: Gram matrices that do not fit the weights.
+        UserError: Gram matrices that do not fit the weights, a weight below 0, or all of them 0.
     """
-    middle = mean([expert.float() for expert in experts])
+    check_shares("regmean", weight)
     if len(grams) == 0:
+        middle = average([expert.float() for expert in experts], weight)
         return middle.to(base.dtype)
     _check(base, len(experts), grams)
-    average = mean([precise(expert) for expert in experts])
-    total = grams[0].new_zeros(grams[0].shape, dtype=average.dtype)
-    moved = torch.zeros_like(average)
-    for expert, gram in zip(experts, grams, strict=True):
-        exact = precise(gram)
+    center = average([precise(expert) for expert in experts], weight)
+    total = grams[0].new_zeros(grams[0].shape, dtype=center.dtype)
+    moved = torch.zeros_like(center)
+    for expert, gram, share in zip(experts, grams, weight, strict=True):
+        exact = share * precise(gram)
         damped = a * exact + (1 - a) * torch.diag(exact.diagonal())  # the paper's alpha
         total += damped
-        moved += (precise(expert) - average) @ damped
+        moved += (precise(expert) - center) @ damped
     total.diagonal().add_(_RIDGE * total.diagonal().mean() + torch.finfo(total.dtype).tiny)
     factor = torch.linalg.cholesky_ex(
         total
     ).L  # without the check, which would wait for the device
-    return (average + torch.cholesky_solve(moved.T, factor).T).to(base.dtype)
+    return (center + torch.cholesky_solve(moved.T, factor).T).to(base.dtype)
 
 
 def _check(base: Tensor, experts: int, grams: Sequence[Tensor]) -> None:

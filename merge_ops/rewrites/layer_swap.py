@@ -5,7 +5,8 @@ from math import inf
 
 from merge_ops.knobs import Knob
 from merge_ops.layout import Layout, MisfitError, is_behind, is_text, layer_of
-from merge_ops.recipe import Recipe, lookup
+from merge_ops.recipe import Recipe
+from merge_ops.resolving import lookup
 from merge_ops.rewriting import as_linear, rewrite
 
 

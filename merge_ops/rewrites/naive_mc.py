@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from merge_ops.knobs import Knob
 from merge_ops.layout import Layout, is_text, layer_of
-from merge_ops.recipe import Recipe, lookup
+from merge_ops.recipe import Recipe
+from merge_ops.resolving import lookup
 from merge_ops.rewriting import as_linear, rewrite
 
 

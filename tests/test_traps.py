@@ -1,16 +1,75 @@
-"""One test for each trap found in released merging code (design notes, and issue 3)."""
+"""One test for each trap found in released code; named after it, in the notes' order.
 
+Of the notes: a preference won by a constant or NaN scorer; TIES whose equal weights cancel; a
+DARE whose rescaling is lost, one that mutates its expert, sparsifiers that keep nothing of small
+tensors; TSV that silently averages; WUDI-v2 in float16; an anchored pattern that misses
+`model.visual.*`; experts in the order of a set; signs elected by unweighted task vectors. Behind
+them stand traps found later.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 import torch
+from torch import Tensor, nn
+from transformers import (
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+)
 
 from merge_ops import merge_tensor
 from merge_ops.methods.optmerge import solve_optmerge
 from merge_ops.methods.tsv import solve_tsv
+from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.resolving import lookup
 from merge_ops.task_vectors import mean, task_vectors
+from merge_ops.tensors import share
+from objectives import preference
+from objectives.data import Example
+from objectives.errors import ObjectiveError
+from objectives.objective import score_all
+from objectives.preference import Preference
 
 
 def tensors(count: int, *shape: int, seed: int = 0) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(*shape, generator=generator) for _ in range(count)]
+
+
+class Constant(nn.Module):
+    """A score head that says the same of everything."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.full((len(hidden), 1), self.value)
+
+
+@pytest.fixture
+def pairs(monkeypatch: pytest.MonkeyPatch) -> Preference:
+    """Five pairs whose decoder gives zeros, so that the score head alone decides."""
+    monkeypatch.setattr(preference, "replay", lambda _live, rows: torch.zeros(rows, 3, 4))
+    monkeypatch.setattr(Preference, "_capture", lambda *_: [4, 4, 2])  # rows of each batch
+    examples = [Example(f"e{i}", "?", None, {}, "all") for i in range(5)]
+    cache: Any = SimpleNamespace(get=lambda _live, _split, make: make())
+    return Preference("p", {"test": examples}, batch_size=2, cache=cache)
+
+
+def test_a_constant_scorer_wins_no_preference(pairs: Preference) -> None:
+    live: Any = SimpleNamespace(score_head=Constant(1.0))
+    assert score_all(pairs, live, "test").value() == 0.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_scorer_that_is_not_finite_wins_no_preference(pairs: Preference, value: float) -> None:
+    live: Any = SimpleNamespace(score_head=Constant(value))
+    with pytest.raises(ObjectiveError, match="p: e0: its score is"):
+        score_all(pairs, live, "test")
 
 
 def test_ties_with_equal_weights_and_normalize_is_one_model() -> None:
@@ -66,6 +125,32 @@ def test_optmerge_is_never_optimised_in_float16() -> None:
     # The 300 steps of 1e-5 are lost in float16; here they move the start.
     start = mean(taus) * 3
     assert 1e-4 < (solve_optmerge(taus, variant="full") - start).abs().max() < 4e-3
+
+
+def test_an_anchored_pattern_does_not_miss_the_vision_tower() -> None:
+    """`^visual` in a released code missed `model.visual.*`, and merged the tower."""
+    text: dict[str, Any] = {
+        "vocab_size": 32,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
+    vision = {"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2}
+    vlm: Any = Qwen2VLForConditionalGeneration
+    expert: Any = Qwen2ForCausalLM
+    target = vlm(Qwen2VLConfig(text_config=text, vision_config=vision))
+    tower = [name for name, _ in target.named_parameters() if name.startswith("model.visual.")]
+    assert tower
+    merged = share([target, expert(Qwen2Config(**text))])
+    assert not {merged.names[0][t.name] for t in merged.tensors} & set(tower)
+    # Between VLMs of one class the tower is shared, and left out by any part of its name.
+    both = [t.name for t in share([target, target]).tensors]
+    recipe = Recipe("linear", (Source("a"), Source("b")), exclude=("visual",))
+    assert sum(recipe.excludes(name) for name in both) == len(tower)
+    setting = (Entry("visual", 0.0), Entry(None, 1.0))
+    assert [lookup(setting, name, None, 2) for name in both].count(0.0) == len(tower)
 
 
 def test_expert_order_is_that_of_the_list() -> None:
