@@ -64,7 +64,7 @@ def share(
     Raises:
         UserError: the layers of two models do not pair; the tensors that differ are named.
     """
-    named = references or [None] * len(models)
+    named: Sequence[str | None] = references or [None] * len(models)
     decoders = [find_decoder(m, reference) for m, reference in zip(models, named, strict=True)]
     text = min(decoders, key=lambda d: len(d.layers))
     same_class = len({type(model) for model in models}) == 1

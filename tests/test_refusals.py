@@ -187,7 +187,4 @@ def test_an_expert_that_holds_nan_is_named_at_the_first_become(
     resident = load_resident(recipe, Runtime())
     with pytest.raises(UserError) as refused:
         resident.become(recipe)
-    said = str(refused.value)
-    assert name in said
-    assert f"1 of {48 * 32} in {text}" in said
-    assert "damaged" in said
+    assert str(refused.value).startswith(f"{name}: weights must be finite, but those of {text}")
