@@ -7,6 +7,7 @@ from pathlib import Path
 
 from merge_ops.errors import UserError
 
+_WHOLE = "model.safetensors"
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
 
@@ -41,18 +42,20 @@ def model_folder(reference: str) -> Path:
 
 def _check_shards(folder: Path, reference: str) -> None:
     """Every file that the index of a sharded model names must be there."""
-    for index in sorted(folder.glob("*.safetensors.index.json")):
-        try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{index}: it is no index of safetensors files: {error!r}") from None
-        absent = sorted(name for name in named if not (folder / name).is_file())
-        if absent:
-            raise UserError(
-                f"{reference}: all {len(named)} files that {index.name} names must be there, but "
-                f"{len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
-                "Download the model again."
-            )
+    index = folder / f"{_WHOLE}.index.json"
+    if not index.is_file() or (folder / _WHOLE).is_file():  # a whole model needs no index
+        return
+    try:
+        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{index}: it is no index of safetensors files: {error!r}") from None
+    absent = sorted(name for name in named if not (folder / name).is_file())
+    if absent:
+        raise UserError(
+            f"{reference}: all {len(named)} files that {index.name} names must be there, but "
+            f"{len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
+            "Download the model again."
+        )
 
 
 def _download(reference: str) -> Path:

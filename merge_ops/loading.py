@@ -1,5 +1,6 @@
 """Reading models with transformers: safetensors only, no remote code, nothing left random."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,7 @@ def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{reference}: config.json cannot be read: {reason}") from None
-    parts = (config, config.get_text_config(decoder=True))
-    if any(getattr(part, "quantization_config", None) for part in parts):
+    if _is_quantised(config.to_dict()):
         raise UserError(
             f"{reference}: weights must be floating point, but config.json has a "
             "quantization_config; dequantise the model first (transformers: model.dequantize(), "
@@ -94,6 +94,12 @@ def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
             f"{transformers.__version__} in `architectures`, but names {named!r}."
         )
     return kind, config
+
+
+def _is_quantised(config: Mapping[str, Any]) -> bool:
+    """Whether a config, or that of a part of the model, says how its weights are packed."""
+    parts = [part for part in config.values() if isinstance(part, Mapping)]
+    return bool(config.get("quantization_config")) or any(map(_is_quantised, parts))
 
 
 def load_processor(reference: str, image_backend: str | None = None) -> Any:

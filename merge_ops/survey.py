@@ -111,7 +111,11 @@ def _pair(kind: str, target: nn.Module, text: Any) -> Finding:
 
 
 def _try(kind: str, target: nn.Module, name: str, text: Any, *, backbone: bool) -> Finding:
-    """Pair with one text model; it gets as many layers as the target has of its kind."""
+    """Pair with one text model.
+
+    It gets as many layers as the target has of its kind, if those are most of them: the others are
+    then cross-attention. A few layers in common do not make it the target's own text model.
+    """
     maker = transformers.AutoModel if backbone else transformers.AutoModelForCausalLM
     try:
         config = text if name == text.model_type else _retyped(text, name)
@@ -119,7 +123,7 @@ def _try(kind: str, target: nn.Module, name: str, text: Any, *, backbone: bool) 
         out = find_decoder(_empty(maker, config))
         kinds = {out.signature(i) for i in range(len(out.layers))}
         same = sum(into.signature(i) in kinds for i in range(len(into.layers)))
-        if 0 < same < len(out.layers):  # cross-attention layers are no layers of the text model
+        if len(out.layers) > same > len(into.layers) / 2:  # the others look at pictures
             config.num_hidden_layers = same
             out = find_decoder(_empty(maker, config))
         return Finding(kind, name, pair_layers(out, into), len(into.layers), backbone)

@@ -142,6 +142,11 @@ def test_an_index_that_names_missing_files(llava: str, tmp_path: Path) -> None:
     assert "no index" in refusal(llava, tmp_path / "sharded")
 
 
+def test_an_old_index_beside_a_whole_model_is_passed_over(llava: str, text: Path) -> None:
+    (text / "model.safetensors.index.json").write_text('{"weight_map": {"a": "gone"}}')
+    open_models(donor_recipe(llava, str(text), ()))
+
+
 @pytest.mark.parametrize("kept", [0, 5, 300, 0.5, 0.99])
 def test_a_file_that_is_cut_short(llava: str, text: Path, kept: float) -> None:
     path = text / "model.safetensors"

@@ -36,10 +36,10 @@ def align(
     found = find(*paths)
     say(escape(f"target   {found.target}, {found.depths[1]} layers, {target}"))
     say(escape(f"expert   {found.expert}, {found.depths[0]} layers, {expert}"))
-    say(escape(f"layers   {layer_map(found.layers)}  (expert -> target)"))
+    say(escape(f"layers   {layer_map(found.layers)}  (of the expert -> of the target)"))
     say(escape(f"merged   {_counts(found.merged)}"))
-    say(escape(f"kept     {_counts(found.kept)}  (the target's)"))
-    say(escape(f"unused   {_counts(found.unused)}  (the expert's)"))
+    say(escape(f"kept     of the target, {_counts(found.kept)}"))
+    say(escape(f"unused   of the expert, {_counts(found.unused)}"))
     for difference in found.differences:
         warn(f"warning: {difference}")
     if not verify or not found.can_be_verified:
@@ -68,7 +68,7 @@ def _located(reference: str) -> str:
 def _counts(counts: Mapping[str, int]) -> str:
     """How many tensors stand where."""
     listed = [f"{count} in {place}" for place, count in sorted(counts.items())]
-    return ", ".join(listed) + " (tensors)" if listed else "nothing"
+    return f"{sum(counts.values())} tensors: {', '.join(listed)}" if listed else "nothing"
 
 
 def _sentence(verified: "Verified") -> str:
