@@ -9,6 +9,8 @@ from safetensors import safe_open
 from torch import nn
 from transformers import (
     CLIPVisionConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForSequenceClassification,
     LlavaConfig,
@@ -112,6 +114,14 @@ def test_cross_attention_layers_are_passed_over() -> None:
     name = "model.layers.1.mlp.up_proj.weight"
     assert names["target"][name].endswith("layers.2.mlp.up_proj.weight")
     assert "model.embed_tokens.weight" in shared.misfits  # Mllama's has eight rows more
+
+
+def test_input_embeddings_have_one_name_whatever_the_model_calls_them() -> None:
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_embd=16, n_layer=2, n_head=2))
+    shared = share([model, model])
+    assert shared.names[0]["model.embed_tokens.weight"] == "transformer.wte.weight"
+    assert [t.part for t in shared.tensors if "embed" in t.name] == ["embeddings"]
+    assert "lm_head.weight" not in {t.name for t in shared.tensors}  # tied: it stands once
 
 
 def test_a_reward_model_shares_the_decoder_but_no_head() -> None:
