@@ -119,7 +119,7 @@ def _results(
         "study": study.config.name,
         "settings": study_digest(study, evaluator.identities, whole=True),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sampler": study.config.sampler if own.space.ranges else ONLY,
+        "sampler": study.config.sampler if own.space.dimensions() else ONLY,
         "seed": study.config.seed,
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),

@@ -80,7 +80,7 @@ def write_study(
     write_text(study.out / TABLE, markdown_table(results["rows"]))
     write_text(study.out / SPLIT_FILE, json.dumps(_splits(evaluator.objectives), indent=1) + "\n")
     title = f"by depth ({len(own.space.dimensions())} dimensions)"
-    searches = {title if own.space.ranges else ONLY: own.ledger.trials}
+    searches = {title if own.space.dimensions() else ONLY: own.ledger.trials}
     if rival is not None:
         title = f"without depth ({len(rival.space.dimensions())} dimensions)"
         searches[title] = rival.ledger.trials

@@ -12,10 +12,11 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe, Source, resolve
 from merge_ops.registry import get_op
 from objectives.records import ExampleScore, ScoreSet
+from search.dimension import Dimension
 from search.proposer import Proposer
 from search.samplers import SAMPLERS, make_proposer
 from search.selection import confirm, finalists
-from search.space import Dimension, KnobRange, SearchSpace
+from search.space import KnobRange, SearchSpace
 from search.warm_start import warm_points
 
 DIMENSIONS = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(5)]
