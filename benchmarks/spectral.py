@@ -55,6 +55,7 @@ def _rows(m: int, n: int, count: int, repeats: int) -> list[dict[str, object]]:
     found = [("adam, 300 steps", lambda: solve_wudi(taus, solver="adam", steps=300, lr=1e-5))]
     for t, r in SETTINGS:
         found.append((f"swudi, t {t:g}, r {r:g}", _swudi(taus, t, r)))
+    found.append(("none: the sum", lambda: torch.stack(taus).sum(0)))
     rows: list[dict[str, object]] = []
     first_seconds = first_loss = 0.0
     for name, solve in found:
@@ -87,7 +88,10 @@ def task_vectors(m: int, n: int, count: int) -> list[Tensor]:
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    return [1e-3 * (normal(m, 32) @ normal(32, n) / 32**0.5 + 0.1 * normal(m, n)) for _ in range(count)]
+    def one() -> Tensor:
+        return torch.mul(normal(m, 32) @ normal(32, n) / 32**0.5 + 0.1 * normal(m, n), 1e-3)
+
+    return [one() for _ in range(count)]
 
 
 def loss(tau: Tensor, taus: Sequence[Tensor]) -> float:
@@ -99,7 +103,7 @@ def loss(tau: Tensor, taus: Sequence[Tensor]) -> float:
 
 def _timed(solve: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:
     """Median seconds of processor time, and the result."""
-    spent = []
+    spent, merged = [], torch.empty(0)
     for _ in range(repeats):
         start = time.process_time()
         merged = solve()

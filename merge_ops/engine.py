@@ -83,6 +83,16 @@ class Engine:
         self._run(out.view(-1), job, formula, base, operands)
         return self._largest(job, formula, base, operands) <= torch.finfo(out.dtype).max
 
+    def solve(self, job: Job) -> None:
+        """Solve and keep what `write` would, if the job's method is one to solve; write nothing.
+
+        Raises:
+            UserError: parameters that the method refuses.
+        """
+        if job.op.traits.solve:
+            values = checked(job.op, job.values, len(job.experts))
+            self._solution(job, values, self.sources.weights(str(job.base), job.name).dtype)
+
     def prefetch(self, job: Job) -> None:
         """Start to bring what a job needs to the device."""
         models = job.experts if job.base is None else [job.base, *job.experts]
@@ -118,17 +128,20 @@ class Engine:
         base = str(job.base)
         added = self.sources.weights(base, job.name)
         if job.op.traits.solve:
-            key = solved_key(job, values)
-            if key not in self._solved:
-                self._solved[key] = self._solve(job, values, added.dtype)
-            return added, {key: self._solved[key]}
+            return added, {solved_key(job, values): self._solution(job, values, added.dtype)}
         return added, {
             (i, expert, base): self.sources.task_vector(expert, base, job.name)
             for i, expert in enumerate(job.experts)
         }
 
-    def _solve(self, job: Job, values: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
+    def _solution(self, job: Job, values: Mapping[str, Any], dtype: torch.dtype) -> Tensor:
         """The merged task vector of scale 1, in the dtype in which task vectors are taken."""
+        key = solved_key(job, values)
+        if key not in self._solved:
+            self._solved[key] = self._solve(job, values).to(dtype).contiguous()
+        return self._solved[key]
+
+    def _solve(self, job: Job, values: Mapping[str, Any]) -> Tensor:
         taus = [
             self.sources.task_vector(expert, str(job.base), job.name).float()
             for expert in job.experts
@@ -136,7 +149,7 @@ class Engine:
         others = {key: value for key, value in values.items() if key != job.op.traits.scale}
         solve = job.op.traits.solve
         assert solve is not None
-        return solve(taus, **keywords(others)).to(dtype)
+        return solve(taus, **keywords(others))
 
     def _run(
         self,

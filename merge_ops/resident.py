@@ -1,7 +1,8 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from merge_ops.decoder import find_decoder
-from merge_ops.engine import Engine, Job
+from merge_ops.engine import Engine, Job, solved_key
 from merge_ops.errors import UserError
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
@@ -17,6 +18,25 @@ from merge_ops.recipe import Recipe, resolve
 from merge_ops.registry import MergeOp, check_experts, get_op
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Solvable:
+    """A task vector that a method has to solve.
+
+    Attributes:
+        job: which tensor, and with which parameters.
+        shape: of the tensor; the time that it takes depends on little else.
+        size: bytes that the solution takes.
+    """
+
+    job: Job
+    shape: tuple[int, ...]
+    size: int
+
+
+Follow = Callable[[Sequence[Solvable]], Iterable[Solvable]]
+"""Passes what it is given on, one by one: it may count and time what is done in between."""
 
 
 class ResidentModel:
@@ -98,6 +118,35 @@ class ResidentModel:
         depths = [t.layer or 0 for t, _, _ in changed if not _is_behind(t)]
         self.first_changed_layer = min(depths, default=self.layers)
 
+    @torch.no_grad()
+    def prepare(self, recipes: Sequence[Recipe], follow: Follow = iter) -> None:
+        """Solve and keep what these recipes need; `become` then solves nothing. Writes no weight.
+
+        Args:
+            recipes: of one method; where it has nothing to solve, nothing is done.
+            follow: is given all that is solved, one tensor of each shape first.
+
+        Raises:
+            UserError: a recipe is of other models or terms than the resident ones, or its method
+                refuses a parameter.
+        """
+        order = {tensor.name: i for i, tensor in enumerate(self._tensors)}
+        found: dict[object, Solvable] = {}
+        for recipe in recipes:
+            op = get_op(recipe.method)
+            self._check(recipe)
+            check_experts(op, len(recipe.experts(op)))
+            for tensor, job in self._jobs(recipe, op):
+                live = self._parameters[tensor.name]
+                if not (op.traits.solve and live.numel()):
+                    continue
+                size = live.numel() * live.element_size()
+                one = Solvable(job, tuple(live.shape), size)
+                found.setdefault(solved_key(job, job.values), one)
+        unsolved = sorted(found.values(), key=lambda one: order[one.job.name])
+        for one in follow(_each_shape_first(unsolved)):
+            self._engine.solve(one.job)
+
     def inputs(self, recipe: Recipe) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
         """What `recipe` merges: the live parameter's name in `module`, its base, its experts.
 
@@ -121,17 +170,20 @@ class ResidentModel:
 
     def _changed(self, recipe: Recipe, op: MergeOp) -> list[tuple[MergedTensor, object, Job]]:
         """The tensors that the recipe writes differently from what they hold, with their keys."""
-        base = recipe.task_base(op)
-        experts = [recipe.models[i].model for i in recipe.experts(op)]
         seed = recipe.seed if op.random else None
         changed: list[tuple[MergedTensor, object, Job]] = []
-        for tensor in self._tensors:
-            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
-            key = (op.name, base, tuple(experts), seed, repr(values))
+        for tensor, job in self._jobs(recipe, op):
+            key = (op.name, job.base, tuple(job.experts), seed, repr(job.values))
             if self._written.get(tensor.name) != key:
-                job = Job(tensor.name, op, base, experts, values, recipe.seed)
                 changed.append((tensor, key, job))
         return changed
+
+    def _jobs(self, recipe: Recipe, op: MergeOp) -> Iterator[tuple[MergedTensor, Job]]:
+        base = recipe.task_base(op)
+        experts = [recipe.models[i].model for i in recipe.experts(op)]
+        for tensor in self._tensors:
+            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
+            yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed)
 
     def _check(self, recipe: Recipe) -> None:
         if _terms(recipe) != self._terms:
@@ -159,6 +211,13 @@ class ResidentModel:
         if not bool(finite.all()):  # one reduction each, and one sync
             bad = doubtful[int(finite.int().argmin())]
             raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
+
+
+def _each_shape_first(unsolved: Sequence[Solvable]) -> list[Solvable]:
+    """One of each shape in front, so that the time of the rest is known early."""
+    first = {one.shape: i for i, one in reversed(list(enumerate(unsolved)))}
+    rest = [one for i, one in enumerate(unsolved) if i not in first.values()]
+    return [unsolved[i] for i in sorted(first.values())] + rest
 
 
 def _is_behind(tensor: MergedTensor) -> bool:

@@ -58,5 +58,7 @@ def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, Valu
         if name not in GRIDS:
             raise UserError(f"warm_start: there is no grid {name!r}{did_you_mean(name, GRIDS)}")
         if space.dimensions():
-            points += [point for point in GRIDS[name](space) if point not in points]
+            for point in GRIDS[name](space):
+                if point not in points:
+                    points.append(point)
     return points

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -139,6 +140,12 @@ def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
     except KeyError:
         raise UserError(f"{path}: there is no search {name!r} in it yet.") from None
     return study.get_trials(deepcopy=False)
+
+
+def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Names of what a search takes from lists of values."""
+    kinds = trials[0].distributions if trials else {}
+    return [name for name, kind in kinds.items() if isinstance(kind, CategoricalDistribution)]
 
 
 def mend(path: Path) -> None:
