@@ -25,8 +25,8 @@ class CmaProposer:
     is told to the strategy, a failed member as worse than all others.
 
     A list of values is one coordinate, cut into as many equal parts as there are values, in their
-    order; its deviation is kept wide enough to leave a part about once in twenty draws, or the
-    search would settle on one value for good.
+    order; its deviation is kept wide enough to leave a part about once in twenty draws. Values
+    behind worse ones are seldom found (docs/log.md).
     """
 
     def __init__(

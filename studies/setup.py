@@ -48,9 +48,10 @@ class StudyFile:
         return self.file.path.parent
 
     def solutions(self) -> int:
-        """How many task vectors are solved for each tensor, if the method solves any."""
-        scale = find_method(self.template.method).traits.scale
-        return prod(len(values) for name, values in self.choices.items() if name != scale)
+        """How many task vectors the method solves for each tensor; 0 if it solves none."""
+        traits = find_method(self.template.method).traits
+        lists = [len(values) for name, values in self.choices.items() if name != traits.scale]
+        return prod(lists) if traits.solve else 0
 
     def target_index(self) -> int | None:
         """Which of the experts is the target itself, or None."""
