@@ -1,8 +1,7 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,27 +15,9 @@ from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
 from merge_ops.recipe import Recipe, resolve
 from merge_ops.registry import MergeOp, check_experts, get_op
+from merge_ops.solving import Follow, Solvable, each_shape_first
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
-
-
-@dataclass(frozen=True, slots=True)
-class Solvable:
-    """A task vector that a method has to solve.
-
-    Attributes:
-        job: which tensor, and with which parameters.
-        shape: of the tensor; the time that it takes depends on little else.
-        size: bytes that the solution takes.
-    """
-
-    job: Job
-    shape: tuple[int, ...]
-    size: int
-
-
-Follow = Callable[[Sequence[Solvable]], Iterable[Solvable]]
-"""Passes what it is given on, one by one: it may count and time what is done in between."""
 
 
 class ResidentModel:
@@ -144,7 +125,7 @@ class ResidentModel:
                 one = Solvable(job, tuple(live.shape), size)
                 found.setdefault(solved_key(job, job.values), one)
         unsolved = sorted(found.values(), key=lambda one: order[one.job.name])
-        for one in follow(_each_shape_first(unsolved)):
+        for one in follow(each_shape_first(unsolved)):
             self._engine.solve(one.job)
 
     def inputs(self, recipe: Recipe) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
@@ -211,13 +192,6 @@ class ResidentModel:
         if not bool(finite.all()):  # one reduction each, and one sync
             bad = doubtful[int(finite.int().argmin())]
             raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
-
-
-def _each_shape_first(unsolved: Sequence[Solvable]) -> list[Solvable]:
-    """One of each shape in front, so that the time of the rest is known early."""
-    first = {one.shape: i for i, one in reversed(list(enumerate(unsolved)))}
-    rest = [one for i, one in enumerate(unsolved) if i not in first.values()]
-    return [unsolved[i] for i in sorted(first.values())] + rest
 
 
 def _is_behind(tensor: MergedTensor) -> bool:

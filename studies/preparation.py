@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from merge_ops.plan import readable
-from merge_ops.resident import ResidentModel, Solvable
+from merge_ops.resident import ResidentModel
+from merge_ops.solving import Solvable
 from studies.console import warn
 from studies.setup import StudyFile, make_space
 
@@ -68,7 +69,10 @@ class Solving:
                 line = f"{self._title()}: {done}/{len(work)} task vectors, {_clock(left)} left"
                 bar.step(line, plain=due and done < len(work))
         spent = time.perf_counter() - begun
-        warn(f"{self._title()}: {len(work)} task vectors in {_clock(spent)} (~{_clock(estimate)})")
+        warn(
+            f"{self._title()}: {len(work)} task vectors in {_clock(spent)}, "
+            f"estimated {_clock(estimate)}"
+        )
 
     def _title(self) -> str:
         return f"{self.study.config.name}, solving {self.study.config.method}"

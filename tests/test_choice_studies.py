@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from merge_ops.engine import Engine
+from merge_ops.engine import Engine, Job
 from merge_ops.errors import UserError
 from merge_ops.recipe_yaml import read_recipe
+from merge_ops.registry import get_op
+from merge_ops.solving import Solvable
 from studies import cli
 from studies.ledger import GLOBAL, read_trials
 from studies.paths import CHOICES, DEPTH, RECIPE
-from studies.preparation import prepare
+from studies.preparation import Solving, prepare
 from studies.run import run_study
 from studies.scoring import score_once
 from studies.setup import read_study
@@ -186,3 +189,18 @@ def test_a_place_is_the_values_own(small_study: MakeStudy) -> None:
     row = text[:start].count("\n") + 4
     with pytest.raises(UserError, match=rf"wrong\.yaml:{row}:17: search\.choices\.init\.1: must"):
         read_study(path)
+
+
+def test_a_terminal_gets_a_bar(
+    small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = read_study(small_study("reasoning", out="bar", method="swudi", search=SEARCH))
+    job = Job("w", get_op("swudi"), "base", ("a",), {}, 0)
+    work = [Solvable(job, (2, i % 3), 1024) for i in range(20)]
+    for terminal in (True, False):
+        monkeypatch.setattr("sys.stderr.isatty", lambda terminal=terminal: terminal)
+        assert list(Solving(study, 8, torch.device("cpu"))(work)) == work
+        shown = capsys.readouterr().err
+        assert "20.0 KiB on cpu" in shown
+        assert "by one of each shape" in shown
+        assert ("20/20" in shown) == terminal

@@ -12,7 +12,8 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.registry import Value
 from merge_ops.residency import Runtime, load_resident
-from merge_ops.resident import ResidentModel, Solvable
+from merge_ops.resident import ResidentModel
+from merge_ops.solving import Solvable
 from search.dimension import Choice, Coordinate, Dimension
 from search.proposer import unit_to_value, value_to_unit
 from search.samplers import SAMPLERS, make_proposer
