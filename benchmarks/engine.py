@@ -20,9 +20,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from growth import draw_growth
+from random_models import write_models
 
-from benchmarks.growth import draw_growth
-from benchmarks.random_models import write_models
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.recipe_text import write_recipe
 from merge_ops.residency import Runtime, load_resident
@@ -194,7 +194,7 @@ def _mergekit(recipe: Recipe, folder: Path, threads: int, arguments: argparse.Na
     path = folder / "mergekit.yaml"
     write_recipe(recipe, path)
     script = Path(__file__).with_name("mergekit_in_memory.py")
-    command = [arguments.mergekit, str(script), str(path), str(threads), "2"]
+    command = [arguments.mergekit, str(script), str(path), str(threads), "1"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds: list[float] = json.loads(done.stdout.splitlines()[-1])
     return min(seconds)

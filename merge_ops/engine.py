@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -11,81 +11,21 @@ import torch
 from torch import Tensor
 
 from merge_ops.errors import UserError
-from merge_ops.expert_statistics import ExpertStatistics, NoStatistics
 from merge_ops.formula import Formula
+from merge_ops.jobs import Bound, Job, Key, solved_key, unscaled
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
 from merge_ops.magnitudes import Place, Ranks, rank
 from merge_ops.masks import Draw
-from merge_ops.registry import MergeOp, call, keywords
+from merge_ops.registry import call, keywords
 from merge_ops.sources import Sources
 from merge_ops.spherical import angle_cosine
-from merge_ops.task_vectors import TINY
 from merge_ops.tensor_merge import checked
-
-Key = tuple[Any, ...]
-"""Names something that is kept: the tensor, then what it is made of."""
 
 _FORMULAS = 10_000  # kept at most, for candidates differ
 
-_FLOAT32_MAX = torch.finfo(torch.float32).max
-
 _SAFE = 0.99
 """Of the largest value of a dtype: rounding on the way adds less than the rest of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One tensor of one candidate.
-
-    Attributes:
-        name: the tensor's canonical name.
-        op: the method.
-        base: the model that the method takes as its base, or None.
-        experts: the models that are merged.
-        values: the method's parameters for this tensor, by their names in YAML.
-        seed: of the random masks.
-        statistics: of the experts, read when the tensor is written.
-    """
-
-    name: str
-    op: MergeOp
-    base: str | None
-    experts: Sequence[str]
-    values: Mapping[str, Any]
-    seed: int
-    statistics: ExpertStatistics = field(default_factory=NoStatistics)
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What a formula reads and writes for one tensor, as flat views.
-
-    Attributes:
-        out: the live parameter, or None if it cannot be written as it is: its dtype is another,
-            or it is not contiguous.
-        base: what the operands' sum is added to, if anything.
-        operands: in the formula's order.
-        keys: what each operand is made of.
-        sizes: the largest magnitude in each operand; NaN if it holds one.
-        base_size: the same of the base; 0 without one.
-    """
-
-    out: Tensor | None
-    base: Tensor | None
-    operands: Sequence[Tensor]
-    keys: Sequence[Key]
-    sizes: Sequence[float]
-    base_size: float
-
-    def largest(self, formula: Formula) -> float:
-        """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""
-        numbers = [*formula.weights, *formula.shares, formula.scale]
-        if not all(abs(number) <= _FLOAT32_MAX for number in numbers):
-            return math.inf
-        total = sum(abs(w) * size for w, size in zip(formula.weights, self.sizes, strict=True))
-        total /= TINY if formula.shares else 1
-        return total * max(1.0, abs(formula.scale)) + self.base_size
 
 
 @dataclass(slots=True)
@@ -133,6 +73,16 @@ class Engine:
             out.copy_(merged.view(out.shape))
         highest = min(torch.finfo(dtype).max for dtype in (merged.dtype, out.dtype))
         return bound.largest(formula) <= _SAFE * highest
+
+    def solve(self, job: Job) -> None:
+        """Solve and keep what `write` would, if the job's method is one to solve; write nothing.
+
+        Raises:
+            UserError: parameters that the method refuses.
+        """
+        if job.op.traits.solve:
+            self._check_sources(job)
+            self._solution(job, self.sources.weights(str(job.base), job.name).dtype)
 
     def prefetch(self, job: Job) -> None:
         """Start to bring what a job needs to the device."""
@@ -185,7 +135,7 @@ class Engine:
 
     def _bind(self, out: Tensor, job: Job, formula: Formula) -> Bound | None:
         """The formula's tensors, or None if what goes in is not of one dtype and contiguous."""
-        solved = _solved_key(job) if job.op.traits.solve else None
+        solved = solved_key(job) if job.op.traits.solve else None
         key = (job.name, job.op.name, job.base, tuple(job.experts), solved)
         if key in self._bound:
             return self._bound[key]
@@ -225,25 +175,28 @@ class Engine:
         base = str(job.base)
         added = self.sources.weights(base, name)
         if job.op.traits.solve:
-            key = _solved_key(job)
-            if key not in self._solved:
-                self._solved[key] = self._solve(job, added.dtype)
-            return added, {key: self._solved[key]}
+            return added, {solved_key(job): self._solution(job, added.dtype)}
         return added, {
             (name, expert, base): self.sources.task_vector(expert, base, name)
             for expert in job.experts
         }
 
-    def _solve(self, job: Job, dtype: torch.dtype) -> Tensor:
+    def _solution(self, job: Job, dtype: torch.dtype) -> Tensor:
         """The merged task vector of scale 1, in the dtype in which task vectors are taken."""
+        key = solved_key(job)
+        if key not in self._solved:
+            self._solved[key] = self._solve(job).to(dtype).contiguous()
+        return self._solved[key]
+
+    def _solve(self, job: Job) -> Tensor:
         taus = [
             self.sources.task_vector(expert, str(job.base), job.name).float()
             for expert in job.experts
         ]
-        values = checked(job.op, _unscaled(job), len(job.experts))
+        values = checked(job.op, unscaled(job), len(job.experts))
         solve = job.op.traits.solve
         assert solve is not None
-        return solve(taus, **keywords(values)).to(dtype)
+        return solve(taus, **keywords(values))
 
     def _run(self, out: Tensor, bound: Bound, job: Job, formula: Formula) -> None:
         base = bound.base
@@ -288,16 +241,6 @@ class Engine:
                 return found
             self._sizes[key] = found
         return self._sizes[key]
-
-
-def _unscaled(job: Job) -> dict[str, Any]:
-    """The parameters that a solved task vector depends on."""
-    return {key: value for key, value in job.values.items() if key != job.op.traits.scale}
-
-
-def _solved_key(job: Job) -> Key:
-    """All that a solved task vector depends on."""
-    return (job.name, "solved", job.op.name, job.base, tuple(job.experts), repr(_unscaled(job)))
 
 
 @dataclass(frozen=True, slots=True)

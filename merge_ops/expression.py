@@ -101,10 +101,7 @@ def _drawn(taus: Sequence[Tensor], integers: Tensor) -> list[Tensor]:
     n = len(taus)
     keys, factors, bounds = (integers[2 + i * n : 2 + (i + 1) * n] for i in range(3))
     mixed = mix(_index(taus[0], integers), integers[1])
-    return [
-        torch.where(finish(mixed, keys[i], factors[i]) <= bounds[i], tau, 0.0)
-        for i, tau in enumerate(taus)
-    ]
+    return [tau * (finish(mixed, keys[i], factors[i]) <= bounds[i]) for i, tau in enumerate(taus)]
 
 
 def _bounded(
@@ -119,7 +116,7 @@ def _bounded(
         if form.select == "between":
             last = integers[1 + n + i : 2 + n + i]
             inside = inside & ~_at_least(size, bounds[n + i], index, last)
-        kept.append(torch.where(inside, tau, 0.0))
+        kept.append(tau * inside)
     return kept
 
 

@@ -24,11 +24,13 @@ class Item:
         what: in words.
         size: bytes.
         movable: it may lie elsewhere than on the device.
+        fewer: what the user can ask less of, to make it smaller.
     """
 
     what: str
     size: int
     movable: bool = False
+    fewer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,11 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
     """
     fixed = sum(item.size for item in items if not item.movable)
     if fixed > free:
+        less = "".join(f"{item.fewer}, " for item in items if item.fewer)
         listed = ", ".join(f"{i.what} {readable(i.size)}" for i in items if not i.movable)
         raise UserError(
             f"{device} must hold {readable(fixed)} ({listed}), but has {readable(free)} free; use "
-            "a smaller dtype, a larger device, or free memory on this one."
+            f"{less}a smaller dtype, a larger device, or free memory on this one."
         )
     left, host = free - fixed, pinnable
     places: list[Place] = []

@@ -47,7 +47,9 @@ class Runtime:
     report: Callable[[str], None] = lambda _: None
 
 
-def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ()) -> ResidentModel:
+def load_resident(
+    recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = (), solutions: int = 1
+) -> ResidentModel:
     """Load a target and all models of `recipe` (and those named in `also`) as the plan says.
 
     Args:
@@ -55,13 +57,14 @@ def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ())
             that the models are kept ready for; it is not applied.
         runtime: where the live model runs.
         also: references of further models that later recipes will name.
+        solutions: how many task vectors a method that solves them will keep of each tensor.
 
     Raises:
         UserError: a model cannot be loaded, or does not fit the target, or the live model does
             not fit the device.
     """
     opened = open_models(recipe, also)
-    plan = plan_models(opened, recipe, runtime)
+    plan = plan_models(opened, recipe, runtime, solutions)
     runtime.report(plan.text())
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
@@ -78,7 +81,7 @@ def load_resident(recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = ())
     return ResidentModel(module, head, opened, engine, recipe, runtime.image_backend)
 
 
-def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime) -> Plan:
+def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int = 1) -> Plan:
     """Decide where the models will lie; the movable items are `opened.sources`, in order.
 
     Raises:
@@ -95,7 +98,10 @@ def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime) -> Plan:
         Item("float32 copies of one tensor", 4 * largest * (len(recipe.models) + 2)),
     ]
     if traits.solve:
-        items.append(Item("solved task vectors", max(sizes.values(), default=0)))
+        count = f" x {solutions}" if solutions > 1 else ""
+        fewer = "fewer choices" if solutions > 1 else ""
+        size = solutions * max(sizes.values(), default=0)
+        items.append(Item(f"solved task vectors{count}", size, fewer=fewer))
     if traits.kept and device.type == "cpu":
         items.append(Item("ranks of magnitudes", int(_RANKS * sum(sizes.values()))))
     for reference, size in sizes.items():

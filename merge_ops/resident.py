@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -9,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from merge_ops.decoder import find_decoder
-from merge_ops.engine import Engine, Job
+from merge_ops.engine import Engine
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import ExpertStatistics
+from merge_ops.jobs import Job, solved_key
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
 from merge_ops.recipe import Recipe
 from merge_ops.registry import MergeOp, check_experts, get_op
 from merge_ops.resolving import resolve
+from merge_ops.solving import Follow, Solvable, each_shape_first
 from merge_ops.statistics_file import open_statistics
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
@@ -113,6 +116,35 @@ class ResidentModel:
         depths = [t.layer or 0 for t, _, _ in changed if not _is_behind(t)]
         self.first_changed_layer = min(depths, default=self.layers)
 
+    @torch.no_grad()
+    def prepare(self, recipes: Sequence[Recipe], follow: Follow = iter) -> None:
+        """Solve and keep what these recipes need; `become` then solves nothing. Writes no weight.
+
+        Args:
+            recipes: of one method; where it has nothing to solve, nothing is done.
+            follow: is given all that is solved, one tensor of each shape first.
+
+        Raises:
+            UserError: a recipe is of other models or terms than the resident ones, or its method
+                refuses a parameter.
+        """
+        order = {tensor.name: i for i, tensor in enumerate(self._tensors)}
+        found: dict[object, Solvable] = {}
+        for recipe in recipes:
+            op = get_op(recipe.method)
+            self._check(recipe)
+            check_experts(op, len(recipe.experts(op)))
+            for tensor, job in self._jobs(recipe, op):
+                live = self._parameters[tensor.name]
+                if not (op.traits.solve and live.numel()):
+                    continue
+                size = live.numel() * live.element_size()
+                one = Solvable(job, tuple(live.shape), size)
+                found.setdefault(solved_key(job), one)
+        unsolved = sorted(found.values(), key=lambda one: order[one.job.name])
+        for one in follow(each_shape_first(unsolved)):
+            self._engine.solve(one.job)
+
     def inputs(self, recipe: Recipe) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
         """What `recipe` merges: the live parameter's name in `module`, its base, its experts.
 
@@ -146,18 +178,22 @@ class ResidentModel:
         self, recipe: Recipe, op: MergeOp, given: ExpertStatistics
     ) -> list[tuple[MergedTensor, object, Job]]:
         """The tensors that the recipe writes differently from what they hold, with their keys."""
-        base = recipe.task_base(op)
-        experts = [recipe.models[i].model for i in recipe.experts(op)]
         seed = recipe.seed if op.random else None
         changed: list[tuple[MergedTensor, object, Job]] = []
-        for tensor in self._tensors:
-            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
+        for tensor, job in self._jobs(recipe, op):
             own = given.key(tensor.name)
-            key = (op.name, base, tuple(experts), seed, repr(values), own)
+            key = (op.name, job.base, tuple(job.experts), seed, repr(job.values), own)
             if self._written.get(tensor.name) != key:
-                job = Job(tensor.name, op, base, experts, values, recipe.seed, given)
+                job = replace(job, statistics=given)
                 changed.append((tensor, key, job))
         return changed
+
+    def _jobs(self, recipe: Recipe, op: MergeOp) -> Iterator[tuple[MergedTensor, Job]]:
+        base = recipe.task_base(op)
+        experts = [recipe.models[i].model for i in recipe.experts(op)]
+        for tensor in self._tensors:
+            values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
+            yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed)
 
     def _check(self, recipe: Recipe) -> None:
         if _terms(recipe) != self._terms:

@@ -8,6 +8,7 @@ from merge_ops.mergekit_keys import has_no_effect
 from merge_ops.method import Method
 from merge_ops.option_types import accepts, describe
 from merge_ops.recipe import Entry, Setting
+from merge_ops.registry import Value
 from merge_ops.yaml_file import Location
 
 Problems = list[tuple[Location, str]]
@@ -49,6 +50,21 @@ def read_settings(
             text = f"{dotted}: {op.name} has no parameter {key!r}{did_you_mean(key, known)}"
             problems.append((where, text))
     return settings
+
+
+def read_value(value: Any, op: Method, key: str, place: Location, problems: Problems) -> Value:
+    """Check and convert one plain value of a parameter: no gradient over depth, no filters."""
+    if isinstance(value, (list, dict)):
+        text = f"{'.'.join(map(str, place))}: must be one value, but got {value!r}"
+        problems.append((place, text))
+        return 0.0
+    if key in op.knobs and op.knobs[key].whole:
+        value = _whole(value, place, problems)[0].value
+    else:
+        value = _checked(value, op, key, place, problems)
+    assert not isinstance(value, tuple)
+    found: Value = value
+    return found
 
 
 def _per_expert(op: Method, key: str) -> bool:

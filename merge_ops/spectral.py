@@ -89,6 +89,37 @@ def eigenvalues(c: Tensor) -> tuple[Tensor, Tensor]:
     return values.flip(0), vectors.flip(1)
 
 
+def spectrum(
+    taus: Sequence[Tensor], norms: Sequence[Tensor], start: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `filtered` needs of C = sum tau_i^T tau_i / ||tau_i||^2, by the cheaper of two ways.
+
+    C has at most N m eigenvalues above zero. Where those are fewer than its n columns, they are
+    read off the Gram matrix of all rows, (N m, N m), and C itself, (n, n), is never made. Columns
+    of V whose eigenvalue is zero up to rounding are then zero.
+
+    Returns:
+        D - theta_0 C, (m, n); the eigenvalues of C, largest first, (n,); V, (n, min(n, N m)).
+    """
+    n = start.shape[1]
+    if len(taus) * start.shape[0] >= n:
+        c, ahead = normal_matrices(taus, taus, norms, start)
+        return ahead, *eigenvalues(c)
+    units = [
+        tau * torch.where(norm > _FAINT, norm.rsqrt(), 0.0)
+        for tau, norm in zip(taus, norms, strict=True)
+    ]
+    ahead = torch.zeros_like(start)
+    for tau, unit in zip(taus, units, strict=True):
+        ahead.addmm_((tau - start) @ unit.T, unit)
+    rows = torch.cat(units)  # (N m, n); C = rows^T rows
+    values, left = eigenvalues(rows @ rows.T)
+    solid = solid_values(values)
+    # Of length sqrt(L), so rounding gives the last ones a part along the first; QR takes it out.
+    vectors = torch.linalg.qr(rows.T @ left * solid)[0] * solid  # (n, N m)
+    return ahead, torch.cat([values, values.new_zeros(n - len(values))]), vectors
+
+
 def filtered(start: Tensor, ahead: Tensor, vectors: Tensor, gain: Tensor) -> Tensor:
     """theta_0 + (D - theta_0 C) V g V^T, which is theta_0 (I - V f V^T) + D V (f / L) V^T.
 

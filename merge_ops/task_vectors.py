@@ -44,7 +44,7 @@ def keep_largest(tau: Tensor, density: float) -> Tensor:
     k = at_least_one(tau.numel(), density)
     if k >= tau.numel():
         return tau
-    return torch.where(largest(tau.abs(), k), tau, 0.0)
+    return tau * largest(tau.abs(), k)
 
 
 def l1_ratio(trimmed: Tensor, full: Tensor) -> Tensor:
@@ -86,16 +86,13 @@ def elect(
     mergekit.
     """
     entries = [tau * weight for tau, weight in zip(taus, weights, strict=True)]
-    plus = reduce(torch.add, entries) >= 0
-    agrees = [torch.where(plus, entry > 0, entry < 0) for entry in entries]
-    chosen = [torch.where(a, entry, 0.0) for a, entry in zip(agrees, entries, strict=True)]
-    total = reduce(torch.add, chosen)
+    sign = (reduce(torch.add, entries) >= 0) * 2.0 - 1.0
+    chosen = [(entry * sign).clamp_min(0.0) for entry in entries]
+    total = reduce(torch.add, chosen) * sign
     if shares is None:
         return total
-    agreeing = reduce(
-        torch.add, [torch.where(a, share, 0.0) for a, share in zip(agrees, shares, strict=True)]
-    )
-    return total / torch.where(agreeing.abs() < TINY, 1.0, agreeing)
+    agreeing = reduce(torch.add, [(c > 0) * s for c, s in zip(chosen, shares, strict=True)])
+    return total / (agreeing + (agreeing.abs() < TINY))  # by 1 where nothing agrees
 
 
 def mean(tensors: Sequence[Tensor]) -> Tensor:

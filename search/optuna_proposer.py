@@ -3,17 +3,24 @@
 from collections.abc import Callable, Sequence
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from search.dimension import Choice, Coordinate
 from search.proposer import Proposal, derived_seed
-from search.space import Dimension
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+
+
+def distribution(dimension: Coordinate) -> BaseDistribution:
+    """What Optuna calls a dimension: an interval, or a category for a list of values."""
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(dimension.values)
+    return FloatDistribution(dimension.low, dimension.high)
 
 
 class OptunaProposer:
@@ -23,13 +30,11 @@ class OptunaProposer:
     point writes nothing to the ledger.
     """
 
-    def __init__(self, name: str, dimensions: Sequence[Dimension], seed: int) -> None:
+    def __init__(self, name: str, dimensions: Sequence[Coordinate], seed: int) -> None:
         """Args: `name` is a key of `SAMPLERS`."""
         self._make = SAMPLERS[name]
         self._seed = seed
-        self._distributions: dict[str, BaseDistribution] = {
-            d.name: FloatDistribution(d.low, d.high) for d in dimensions
-        }
+        self._distributions = {d.name: distribution(d) for d in dimensions}
         self._study = optuna.create_study(direction="maximize")
         self._seen = 0
 
@@ -40,4 +45,4 @@ class OptunaProposer:
         self._study.sampler = self._make(derived_seed(self._seed, len(trials)))
         trial = self._study.ask(self._distributions)
         self._study.tell(trial, state=TrialState.FAIL)  # samplers pass over failed trials
-        return Proposal({name: float(value) for name, value in trial.params.items()})
+        return Proposal(dict(trial.params))

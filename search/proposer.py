@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from search.space import Dimension
+from merge_ops.registry import Value
+from search.dimension import Choice, Coordinate
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -16,11 +17,11 @@ class Proposal:
     """The next point to score.
 
     Attributes:
-        values: one number per dimension, by name.
+        values: one per dimension, by name.
         tags: what the proposer needs to find its own trials again; kept with the trial.
     """
 
-    values: dict[str, float]
+    values: dict[str, Value]
     tags: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -42,12 +43,30 @@ def derived_seed(seed: int, *address: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little")
 
 
-def unit_to_value(dimension: Dimension, unit: float) -> float:
-    """From [0, 1] to the dimension's interval."""
-    return dimension.low + (dimension.high - dimension.low) * min(max(unit, 0.0), 1.0)
+def unit_to_value(dimension: Coordinate, unit: float) -> Value:
+    """From [0, 1] to the dimension's interval; each value of a list has an equal share of it.
+
+    Raises:
+        ValueError: a list without an order.
+    """
+    share = min(max(unit, 0.0), 1.0)
+    if isinstance(dimension, Choice):
+        values = _ranked(dimension)
+        return values[min(int(share * len(values)), len(values) - 1)]
+    return dimension.low + (dimension.high - dimension.low) * share
 
 
-def value_to_unit(dimension: Dimension, value: float) -> float:
-    """From the dimension's interval to [0, 1]."""
+def value_to_unit(dimension: Coordinate, value: Value) -> float:
+    """From the dimension's interval to [0, 1]; a value of a list lies amid its share."""
+    if isinstance(dimension, Choice):
+        values = _ranked(dimension)
+        return (values.index(value) + 0.5) / len(values)
     span = dimension.high - dimension.low
-    return min(max((value - dimension.low) / span, 0.0), 1.0) if span else 0.5
+    return min(max((float(value) - dimension.low) / span, 0.0), 1.0) if span else 0.5
+
+
+def _ranked(choice: Choice) -> tuple[Value, ...]:
+    values = choice.ranked()
+    if values is None:
+        raise ValueError(f"{choice.name}: three or more texts have no order, but got {choice}.")
+    return values

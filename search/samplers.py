@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from search.dimension import Coordinate
 from search.proposer import Proposal, Proposer
-from search.space import Dimension
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -22,7 +22,7 @@ class OnlyPoint:
         return Proposal({})
 
 
-def make_proposer(name: str, dimensions: Sequence[Dimension], seed: int) -> Proposer:
+def make_proposer(name: str, dimensions: Sequence[Coordinate], seed: int) -> Proposer:
     """A proposer over `dimensions`.
 
     Args:

@@ -2,33 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.layout import Layout
 from merge_ops.lowering import lower
 from merge_ops.recipe import Entry, Recipe, Setting, Source
+from merge_ops.registry import Value
 from merge_ops.rewriting import Rewrite, find_method
+from search.dimension import Choice, Coordinate, Dimension, Point
 
 ATTENTION = ("self_attn", "input_layernorm")
 """Filters of a layer's attention half; the rest of the layer is its MLP half."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dimension:
-    """One number that is searched.
-
-    Attributes:
-        name: such as "weight.math.2.mlp": knob, expert, band, half.
-        low: smallest value.
-        high: largest value.
-        default: where a search without any knowledge begins.
-    """
-
-    name: str
-    low: float
-    high: float
-    default: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +31,7 @@ class SearchSpace:
 
     A knob of one whole number for the whole recipe is searched as a number in [low, high + 1)
     whose whole part counts, so that every whole number from low to high has the same share.
+    A choice is one value for the whole recipe.
 
     Attributes:
         template: the recipe whose searched settings are filled in.
@@ -54,6 +41,7 @@ class SearchSpace:
         bands: how many groups of neighbouring layers; 1 is one value for the whole depth.
         halves: attention and MLP of a band have values of their own.
         names: canonical names of the merged tensors; methods that rewrite a recipe want them.
+        choices: knobs and options that are searched over a short list of values.
     """
 
     template: Recipe
@@ -63,6 +51,7 @@ class SearchSpace:
     bands: int = 1
     halves: bool = False
     names: tuple[str, ...] = ()
+    choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         op = find_method(self.template.method)
@@ -72,7 +61,7 @@ class SearchSpace:
                 raise UserError(f"{op.name} has no knob {name!r} to search{hint}")
         if isinstance(op, Rewrite) and not self.names:
             raise ValueError(f"{op.name} is searched over named tensors, but `names` is empty.")
-        if op.knobs and not self.ranges:
+        if op.knobs and not (self.ranges or self.choices):
             raise UserError(f"a search needs a knob; {op.name} has {', '.join(op.knobs)}.")
         if not 1 <= self.bands <= self.layers:
             raise UserError(
@@ -80,8 +69,11 @@ class SearchSpace:
                 f"but is {self.bands}."
             )
 
-    def dimensions(self) -> list[Dimension]:
-        """Every searched number, in a fixed order."""
+    def dimensions(self) -> list[Coordinate]:
+        """Everything that is searched, in a fixed order; the choices stand last."""
+        return [*self._numbers(), *self._choices()]
+
+    def _numbers(self) -> list[Dimension]:
         op = find_method(self.template.method)
         found = []
         for knob, span in self.ranges.items():
@@ -98,6 +90,31 @@ class SearchSpace:
             ]
         return found
 
+    def _choices(self) -> list[Choice]:
+        """A search begins at the method's own default if it is listed, else at the first value."""
+        op = find_method(self.template.method)
+        defaults = {**op.options, **{name: knob.default for name, knob in op.knobs.items()}}
+        return [
+            Choice(name, values, defaults[name] if defaults[name] in values else values[0])
+            for name, values in self.choices.items()
+        ]
+
+    def solutions(self) -> list[Recipe]:
+        """One recipe for each task vector that a method has to solve; none if it solves none.
+
+        Those are the combinations of the choices; the scale is free, and so left out.
+        """
+        traits = find_method(self.template.method).traits
+        if not traits.solve:
+            return []
+        start: dict[str, Value] = {d.name: d.default for d in self.dimensions()}
+        lists = [
+            [(name, value) for value in values]
+            for name, values in self.choices.items()
+            if name != traits.scale
+        ]
+        return [self.decode({**start, **dict(some)}) for some in product(*lists)]
+
     def groups(self) -> list[str]:
         """Names of the groups: one per band, or one per band and half."""
         if self.bands == 1 and not self.halves:
@@ -109,15 +126,16 @@ class SearchSpace:
         """The band that a layer lies in."""
         return layer * self.bands // self.layers
 
-    def uniform(self, weights: Sequence[float], others: Mapping[str, float]) -> dict[str, float]:
+    def uniform(self, weights: Sequence[float], others: Mapping[str, float]) -> dict[str, Value]:
         """The point with one weight per expert at every depth.
 
         Args:
             weights: of each expert, moved into the searched range.
-            others: values of other searched knobs; those not named take their defaults.
+            others: values of other searched knobs; those not named take their defaults, and so
+                does every choice.
         """
-        point = {}
-        for dimension in self.dimensions():
+        point: dict[str, Value] = {choice.name: choice.default for choice in self._choices()}
+        for dimension in self._numbers():
             knob, _, rest = dimension.name.partition(".")
             value = others.get(knob, dimension.default)
             if knob == "weight":
@@ -125,17 +143,18 @@ class SearchSpace:
             point[dimension.name] = min(max(value, dimension.low), dimension.high)
         return point
 
-    def decode(self, values: Mapping[str, float]) -> Recipe:
+    def decode(self, values: Point) -> Recipe:
         """The recipe that a point stands for, in the terms of a tensor op.
 
         Args:
-            values: one number per dimension, by its name.
+            values: one value per dimension, by its name.
 
         Raises:
             UserError: fixed or searched values that do not fit the models' layers.
         """
         op = find_method(self.template.method)
         common = dict(self.template.parameters)
+        common |= {name: (Entry(None, values[name]),) for name in self.choices}
         models = [dict(m.parameters) for m in self.template.models]
         for knob, span in self.ranges.items():
             if op.knobs[knob].whole:
@@ -153,7 +172,7 @@ class SearchSpace:
         recipe = replace(self.template, models=sources, parameters=common, base_model=base)
         return lower(recipe, Layout(self.layers, self.names))
 
-    def _setting(self, knob: str, owner: str, values: Mapping[str, float]) -> Setting:
+    def _setting(self, knob: str, owner: str, values: Point) -> Setting:
         """One knob of one expert over depth."""
 
         def at(group: str) -> float:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from merge_ops.errors import UserError, did_you_mean
+from merge_ops.registry import Value
 from search.space import SearchSpace
 
 _TENTHS = [i / 10 for i in range(11)]
 
 
-def linear_grid(space: SearchSpace) -> list[dict[str, float]]:
+def linear_grid(space: SearchSpace) -> list[dict[str, Value]]:
     """(l, 1-l) for l = 0, 0.1 ... 1; for more than two experts each alone and their average.
 
     Source: the linear rows of arXiv:2502.13487.
@@ -20,12 +21,12 @@ def linear_grid(space: SearchSpace) -> list[dict[str, float]]:
     return [space.uniform(w, {}) for w in [*alone, [1 / count] * count]]
 
 
-def task_vector_grid(space: SearchSpace) -> list[dict[str, float]]:
+def task_vector_grid(space: SearchSpace) -> list[dict[str, Value]]:
     """One lambda = 0, 0.1 ... 1 for all experts (the task-vector rows of arXiv:2502.13487)."""
     return [space.uniform([l] * len(space.labels), {}) for l in _TENTHS]  # noqa: E741
 
 
-def density_grid(space: SearchSpace) -> list[dict[str, float]]:
+def density_grid(space: SearchSpace) -> list[dict[str, Value]]:
     """Lambda in {0.5, 0.7, 1.0} x density in {0.2, 0.4, 0.6, 0.8} (TIES, DARE: arXiv:2502.13487).
 
     Empty where no density is searched.
@@ -39,24 +40,24 @@ def density_grid(space: SearchSpace) -> list[dict[str, float]]:
     ]
 
 
-GRIDS: dict[str, Callable[[SearchSpace], list[dict[str, float]]]] = {
+GRIDS: dict[str, Callable[[SearchSpace], list[dict[str, Value]]]] = {
     "linear_grid": linear_grid,
     "task_vector_grid": task_vector_grid,
     "density_grid": density_grid,
 }
 
 
-def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, float]]:
+def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, Value]]:
     """The points of the named grids, each once, in order; none where nothing is searched.
 
     Raises:
         UserError: there is no grid of that name.
     """
-    points: list[dict[str, float]] = []
+    points: list[dict[str, Value]] = []
     for name in names:
         if name not in GRIDS:
             raise UserError(f"warm_start: there is no grid {name!r}{did_you_mean(name, GRIDS)}")
-        for point in GRIDS[name](space) if space.ranges else ():
-            if point not in points:  # where no weight is searched, a grid is one point
+        for point in GRIDS[name](space) if space.dimensions() else ():
+            if point not in points:  # without a searched weight, a grid is one point
                 points.append(point)
     return points

@@ -26,6 +26,7 @@ class Search(_Strict):
     knobs: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         default_factory=dict
     )
+    choices: dict[str, list[Any]] = Field(default_factory=dict)
     bands: int | Literal["layers"] = 1
     halves: bool = False
 

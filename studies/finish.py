@@ -23,7 +23,7 @@ from studies.comparison import (
 from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import DEPTH, HISTORY, RESULTS, TABLE
+from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.provenance import runtime_facts, study_digest
 from studies.search_loop import Search
 from studies.setup import StudyFile
@@ -77,7 +77,7 @@ def finish(
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()
     }
-    pictures = [study.out / HISTORY, study.out / DEPTH]
+    pictures = [study.out / HISTORY, study.out / DEPTH, study.out / CHOICES]
     return results, Summary(recipe_text(recipe, study.out), table, metrics, pictures)
 
 
@@ -119,7 +119,7 @@ def _results(
         "study": study.config.name,
         "settings": study_digest(study, evaluator.identities, whole=True),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sampler": study.config.sampler if own.space.ranges else ONLY,
+        "sampler": study.config.sampler if own.space.dimensions() else ONLY,
         "seed": study.config.seed,
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
@@ -129,12 +129,23 @@ def _results(
             "digest": winner.trial.user_attrs["digest"],
             "selection": winner.selection,
             "confirm": winner.value(),
+            "choices": _chosen(own, winner),
         },
         "finalists": [
-            {"trial": f.trial.number, "selection": f.selection, "confirm": f.value()}
+            {
+                "trial": f.trial.number,
+                "selection": f.selection,
+                "confirm": f.value(),
+                "choices": _chosen(own, f),
+            }
             for f in finals
         ],
         "rows": describe(scored, scored[-1]),
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
     }
+
+
+def _chosen(own: Search, one: Confirmed) -> dict[str, Any]:
+    """The values of what was searched over a list."""
+    return {name: one.trial.params[name] for name in own.space.choices}

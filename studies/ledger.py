@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
 from objectives.records import ScoreSet, figures
-from search.space import Dimension
+from search.dimension import Coordinate, Point
+from search.optuna_proposer import distribution
 
 JOURNAL = "ledger.journal"
 SEARCH, GLOBAL = "search", "global"
@@ -40,7 +41,7 @@ class Outcome:
         tags: what the proposer keeps with its trials.
     """
 
-    values: Mapping[str, float]
+    values: Point
     digest: str
     source: str
     sets: Sequence[ScoreSet]
@@ -57,12 +58,12 @@ class Ledger:
     trial it was scoring.
     """
 
-    def __init__(self, folder: Path, name: str, dimensions: Sequence[Dimension]) -> None:
+    def __init__(self, folder: Path, name: str, dimensions: Sequence[Coordinate]) -> None:
         """Open or begin the search `name` in the journal of `folder`."""
         self._folder = folder
         path = folder / JOURNAL
         mend(path)
-        self._distributions = {d.name: FloatDistribution(d.low, d.high) for d in dimensions}
+        self._distributions = {d.name: distribution(d) for d in dimensions}
         self._study = optuna.create_study(
             storage=JournalStorage(JournalFileBackend(str(path))),
             study_name=name,
@@ -139,6 +140,12 @@ def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
     except KeyError:
         raise UserError(f"{path}: there is no search {name!r} in it yet.") from None
     return study.get_trials(deepcopy=False)
+
+
+def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Names of what a search takes from lists of values."""
+    kinds = trials[0].distributions if trials else {}
+    return [name for name, kind in kinds.items() if isinstance(kind, CategoricalDistribution)]
 
 
 def mend(path: Path) -> None:

@@ -73,6 +73,34 @@ def draw_depth(space: SearchSpace, values: Mapping[str, float], path: Path, titl
     _save(figure, path)
 
 
+def draw_choices(
+    choices: Mapping[str, Sequence[Any]],
+    trials: Sequence[FrozenTrial],
+    found: Mapping[str, Any],
+    path: Path,
+) -> None:
+    """Score of every trial by the listed value that it took, one panel per list.
+
+    Args:
+        choices: the values by the name of the list.
+        trials: finished trials.
+        found: the found recipe's point, whose values are marked.
+        path: of the PNG.
+    """
+    figure, axes = _figure(len(choices), (3.6, 3.2))
+    for axis, (name, values) in zip(axes, choices.items(), strict=True):
+        for place, value in enumerate(values):
+            scores = [t.value for t in trials if t.value is not None and t.params[name] == value]
+            own = value == found[name]
+            colour = "#d1495b" if own else "#2a6fbb"
+            axis.scatter([place] * len(scores), scores, s=14, color=colour, alpha=0.5)
+        labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+        axis.set_xticks(range(len(values)), labels)
+        axis.set_xlim(-0.5, len(values) - 0.5)
+        axis.set(title=f"{name} (found: red)", ylabel="score on the selection split")
+    _save(figure, path)
+
+
 def _rows_of(space: SearchSpace, knob: str, values: Mapping[str, float]) -> dict[str, list[float]]:
     """One list of values per layer for every expert and half."""
     rows: dict[str, list[float]] = {}

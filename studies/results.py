@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from studies.console import command_name, say
-from studies.paths import DEPTH, HISTORY, RECIPE
+from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE
 from studies.table import rich_table, verdicts
 
 
@@ -24,5 +24,7 @@ def show_results(results: Mapping[str, Any], out: Path) -> None:
     say(f"pictures    {out / HISTORY}")
     if (out / DEPTH).is_file():
         say(f"            {out / DEPTH}")
+    if (out / CHOICES).is_file():
+        say(f"            {out / CHOICES}")
     say(f"checkpoint  {me} merge {out / RECIPE} --out {out / 'checkpoint'}")
     say(f"all trials  {me} trials {out}    or in MLflow: {me} ui {out}")

@@ -14,6 +14,7 @@ from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
 from studies.objectives_setup import make_objectives
+from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.search_loop import Limits, Search, SearchPlan, run_search
@@ -44,6 +45,7 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)
+        prepare(study, resident)
         evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)

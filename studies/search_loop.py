@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
+from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
 from objectives.records import combined
 from search.proposer import Proposal, Proposer
@@ -47,7 +48,7 @@ class SearchPlan:
     """
 
     space: SearchSpace
-    warm: Sequence[dict[str, float]]
+    warm: Sequence[dict[str, Value]]
     proposer: Proposer
     sampler: str
 

@@ -1,7 +1,8 @@
 """From a study file to the objects of a run."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 
 from merge_ops.hub import weights_sha256
@@ -10,13 +11,14 @@ from merge_ops.recipe import Recipe, Source
 from merge_ops.references import locate
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
-from merge_ops.rewriting import Rewrite, all_methods
+from merge_ops.rewriting import Rewrite, all_methods, find_method
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.space import KnobRange, SearchSpace
 from search.warm_start import GRIDS
-from studies.config import Search, StudyConfig
+from studies.config import StudyConfig
 from studies.console import warn
+from studies.search_rules import Choices, read_choices, search_misfits
 from studies.statistics_settings import statistics_problems
 from studies.tasks import task_misfits, template_tasks
 
@@ -31,6 +33,7 @@ class StudyFile:
         template: the recipe that candidates fill in: models, terms and fixed parameters.
         labels: a short name per model.
         out: the study's folder.
+        choices: the values of what is searched over a list.
     """
 
     config: StudyConfig
@@ -38,11 +41,18 @@ class StudyFile:
     template: Recipe
     labels: tuple[str, ...]
     out: Path
+    choices: Choices = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Where the file lies; its paths are relative to it."""
         return self.file.path.parent
+
+    def solutions(self) -> int:
+        """How many task vectors the method solves for each tensor; 0 if it solves none."""
+        traits = find_method(self.template.method).traits
+        lists = [len(values) for name, values in self.choices.items() if name != traits.scale]
+        return prod(lists) if traits.solve else 0
 
     def target_index(self) -> int | None:
         """Which of the experts is the target itself, or None."""
@@ -69,6 +79,7 @@ def read_study(path: Path) -> StudyFile:
     names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
     template = replace(template, tasks=template_tasks(template, op, names))
     problems += _misfits(config, op) + task_misfits(config, op, names, template.tasks)
+    choices = read_choices(config, op, problems)
     if isinstance(op, Rewrite):
         problems += _lacks(config, op, template)
     labels = tuple(name.replace(".", "-") for name in names)
@@ -78,7 +89,7 @@ def read_study(path: Path) -> StudyFile:
     if len(set(labels)) < len(labels):
         raise file.error([(("experts",), f"experts: names must differ, but are {list(labels)}")])
     out = path.parent / (config.out or f"runs/{config.name}")
-    return StudyFile(config, file, template, labels, out)
+    return StudyFile(config, file, template, labels, out, choices)
 
 
 def _template(config: StudyConfig, op: Method, folder: Path, problems: Problems) -> Recipe:
@@ -118,7 +129,7 @@ def _misfits(config: StudyConfig, op: Method) -> Problems:
     problems: Problems = []
     if op.needs_base and config.base is None:
         problems.append((("method",), f"base: {op.name} needs a base model"))
-    problems += _search_misfits(config, op)
+    problems += search_misfits(config, op)
     problems += [
         (
             ("warm_start", i),
@@ -134,25 +145,6 @@ def _misfits(config: StudyConfig, op: Method) -> Problems:
     return problems
 
 
-def _search_misfits(config: StudyConfig, op: Method) -> Problems:
-    """Rules between the method's knobs and what is searched."""
-    if not op.knobs and config.search != Search():
-        text = f"search: {op.name} has no knob to search; leave this key out"
-        return [(("search",), text)]
-    problems: Problems = []
-    if op.knobs and not config.search.knobs:
-        text = f"search: `knobs` must give at least one of {sorted(op.knobs)} as [low, high]"
-        problems.append((("search",), text))
-    for knob in config.search.knobs:
-        if knob not in op.knobs:
-            text = f"search.knobs.{knob}: {op.name} searches {sorted(op.knobs)}, not {knob!r}"
-            problems.append((("search", "knobs", knob), text))
-        elif knob in config.parameters:
-            text = f"parameters.{knob}: a knob is either searched or fixed, but this one is both"
-            problems.append((("parameters", knob), text))
-    return problems
-
-
 def _lacks(config: StudyConfig, op: Rewrite, template: Recipe) -> Problems:
     """What a study of a method that rewrites recipes still needs."""
     problems: Problems = []
@@ -162,7 +154,7 @@ def _lacks(config: StudyConfig, op: Rewrite, template: Recipe) -> Problems:
     problems += [
         (("method",), f"method: {op.name} needs {key!r}, searched or under parameters")
         for key in op.required
-        if key not in config.parameters and key not in config.search.knobs
+        if key not in {*config.parameters, *config.search.knobs, *config.search.choices}
     ]
     for knob, span in config.search.knobs.items():
         if knob in op.knobs and op.knobs[knob].whole and any(v != int(v) for v in span):
@@ -195,9 +187,10 @@ def make_space(
         bands=bands if by_depth else 1,
         halves=search.halves if by_depth else False,
         names=tuple(names),
+        choices=study.choices,
     )
-    for end in ("low", "high"):  # what does not fit is told before the first trial
-        space.decode({d.name: getattr(d, end) for d in space.dimensions()})
+    for end in (0, 1):  # what does not fit is told before the first trial
+        space.decode({d.name: d.ends()[end] for d in space.dimensions()})
     return space
 
 
@@ -224,7 +217,10 @@ def prepare_runtime(config: StudyConfig) -> Runtime:
 def load_models(study: StudyFile) -> ResidentModel:
     """Load the study's models; the target is always among the sources, for the comparison."""
     return load_resident(
-        study.template, prepare_runtime(study.config), also=[study.template.kept_from()]
+        study.template,
+        prepare_runtime(study.config),
+        also=[study.template.kept_from()],
+        solutions=study.solutions(),
     )
 
 

@@ -79,12 +79,26 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
         views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
         sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
     selection = results["winner"]
+    if selection.get("choices"):
+        sentences.append(f"Of the listed values the found recipe takes {chosen(selection)}.")
     sentences.append(
         f"The winner scored {100 * selection['selection']:.1f} on the selection split, "
         f"{100 * selection['confirm']:.1f} on confirm and {100 * found['score']['value']:.1f} on "
         f"test; the test split has been read {results['test_reads']} times."
     )
     return sentences
+
+
+def chosen(winner: Mapping[str, Any]) -> str:
+    """The listed values that a winner takes, as in "t 300, rule entropy"; may be empty."""
+    return ", ".join(f"{name} {plain(v)}" for name, v in winner.get("choices", {}).items())
+
+
+def plain(value: bool | float | str) -> str:
+    """As in a study file: whole numbers without a fraction, true and false in lower case."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _interval(value: Mapping[str, float], *, sign: bool = False) -> str:

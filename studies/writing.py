@@ -14,12 +14,12 @@ from search.samplers import ONLY
 from studies.comparison import parent_rows
 from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
-from studies.pictures import draw_depth, draw_history
+from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
+from studies.pictures import draw_choices, draw_depth, draw_history
 from studies.provenance import versions
 from studies.search_loop import Search
 from studies.setup import StudyFile
-from studies.table import markdown_table
+from studies.table import chosen, markdown_table
 
 
 def with_provenance(
@@ -80,15 +80,18 @@ def write_study(
     write_text(study.out / TABLE, markdown_table(results["rows"]))
     write_text(study.out / SPLIT_FILE, json.dumps(_splits(evaluator.objectives), indent=1) + "\n")
     title = f"by depth ({len(own.space.dimensions())} dimensions)"
-    searches = {title if own.space.ranges else ONLY: own.ledger.trials}
+    searches = {title if own.space.dimensions() else ONLY: own.ledger.trials}
     if rival is not None:
         title = f"without depth ({len(rival.space.dimensions())} dimensions)"
         searches[title] = rival.ledger.trials
     draw_history(searches, _lines(study, evaluator), study.out / HISTORY)
-    if not own.space.ranges:
-        return
     values = own.ledger.trials[results["winner"]["trial"]].params
-    draw_depth(own.space, values, study.out / DEPTH, "found recipe")
+    if own.space.choices:
+        draw_choices(own.space.choices, own.ledger.trials, values, study.out / CHOICES)
+    if own.space.ranges:
+        listed = chosen(results["winner"])
+        title = f"found recipe ({listed})" if listed else "found recipe"
+        draw_depth(own.space, values, study.out / DEPTH, title)
 
 
 def _lines(study: StudyFile, evaluator: Evaluator) -> dict[str, float]:

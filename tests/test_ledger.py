@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from merge_ops.errors import UserError
 from objectives.records import ExampleScore, ScoreSet
-from search.space import Dimension
+from search.dimension import Dimension
 from studies.ledger import JOURNAL, Ledger, Outcome, read_trials, sole_writer
 
 DIMENSIONS = [Dimension("w", 0.0, 1.0, 0.5)]

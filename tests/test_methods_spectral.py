@@ -11,7 +11,15 @@ from merge_ops.methods.optmerge import solve_optmerge
 from merge_ops.methods.swudi import solve_aswudi, solve_swudi
 from merge_ops.methods.tsv import solve_tsv
 from merge_ops.methods.wudi import solve_wudi
-from merge_ops.spectral import eigenvalues, normal_matrices, polar, share_of_rank, svd
+from merge_ops.spectral import (
+    eigenvalues,
+    filtered,
+    normal_matrices,
+    polar,
+    share_of_rank,
+    spectrum,
+    svd,
+)
 from merge_ops.spectral_rank import RULES, effective_rank
 from merge_ops.task_vectors import mean
 
@@ -92,6 +100,26 @@ def test_swudi_needs_no_more_steps_than_adam_for_a_lower_loss() -> None:
     assert interference(solve_swudi(experts, t=2000.0, r=1.0), experts) <= interference(
         adam, experts
     )
+
+
+@pytest.mark.parametrize("rank", [None, 4])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_smaller_gram_matrix_gives_what_the_larger_does(rank: int | None, count: int) -> None:
+    experts = [1e-3 * tau for tau in taus(count, 40, 200, rank)]
+    norms = [tau.square().sum() for tau in experts]
+    start = mean(experts) * count
+    c, whole = normal_matrices(experts, experts, norms, start)
+    ahead, values, vectors = spectrum(experts, norms, start)
+    assert vectors.shape == (200, 40 * count)
+    torch.testing.assert_close(ahead, whole, atol=1e-9, rtol=1e-4)
+    torch.testing.assert_close(values, eigenvalues(c)[0], atol=1e-6, rtol=1e-4)
+    exact = [tau.double() for tau in experts]
+    for t in (300.0, 2000.0):
+        values, v = eigenvalues(normal_matrices(exact, exact, [n.double() for n in norms])[0])
+        gain = -torch.expm1(-values.clamp_min(1e-8) * t) / values.clamp_min(1e-8)
+        expected = filtered(start.double(), whole.double(), v, gain)
+        found = solve_swudi(experts, t=t, r=1.0).double()
+        assert (found - expected).abs().max() <= 2e-4 * expected.abs().max()
 
 
 def test_tsv_of_orthogonal_experts_is_their_sum() -> None:

@@ -21,6 +21,7 @@ from merge_ops.residency import Runtime, load_resident
 from merge_ops.resolving import lookup, resolve
 from merge_ops.rewriting import all_methods, all_rewrites, find_method
 from merge_ops.tensors import share
+from search.dimension import Dimension
 from search.space import KnobRange, SearchSpace
 from studies import cli
 from studies.export import build_checkpoint
@@ -264,6 +265,7 @@ def test_every_boundary_of_a_searched_range_has_the_same_share() -> None:
     assert names[0] == "b"
     assert len(names) == 1 + 4
     first = space.dimensions()[0]
+    assert isinstance(first, Dimension)
     assert (first.low, first.high, first.default) == (-1, 4, 1.5)
     point = {d.name: i / 10 for i, d in enumerate(space.dimensions())}
     for value, b in ((-1.0, -1), (-0.01, -1), (0.0, 0), (2.99, 2), (3.5, 3), (4.0, 3)):

@@ -1,22 +1,24 @@
 """Spaces, grids, proposers and the final choice."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe, Source
-from merge_ops.registry import get_op
+from merge_ops.registry import Value, get_op
 from merge_ops.resolving import resolve
 from objectives.records import ExampleScore, ScoreSet
+from search.dimension import Coordinate, Dimension
+from search.optuna_proposer import distribution
 from search.proposer import Proposer
 from search.samplers import SAMPLERS, make_proposer
 from search.selection import confirm, finalists
-from search.space import Dimension, KnobRange, SearchSpace
+from search.space import KnobRange, SearchSpace
 from search.warm_start import warm_points
 
 DIMENSIONS = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(5)]
@@ -108,13 +110,17 @@ def test_a_grid_of_weights_is_one_point_where_no_weight_is_searched() -> None:
 
 
 def trial(
-    number: int, params: dict[str, float], value: float | None, tags: dict[str, object]
+    number: int,
+    params: Mapping[str, Value],
+    value: float | None,
+    tags: dict[str, object],
+    dimensions: Sequence[Coordinate] = DIMENSIONS,
 ) -> FrozenTrial:
     made = create_trial(
         state=TrialState.FAIL if value is None else TrialState.COMPLETE,
         value=value,
-        params=params,
-        distributions={d.name: FloatDistribution(d.low, d.high) for d in DIMENSIONS},
+        params=dict(params),
+        distributions={d.name: distribution(d) for d in dimensions},
         user_attrs=dict(tags),
     )
     made.number = number
@@ -124,8 +130,9 @@ def trial(
 def run(
     make: Callable[[], Proposer],
     count: int,
-    score: Callable[[dict[str, float]], float | None],
+    score: Callable[[dict[str, Any]], float | None],
     restart_every: int = 10**9,
+    dimensions: Sequence[Coordinate] = DIMENSIONS,
 ) -> list[FrozenTrial]:
     """A search that forgets its proposer every so many trials."""
     trials: list[FrozenTrial] = []
@@ -134,7 +141,8 @@ def run(
         if number % restart_every == 0:
             proposer = make()
         proposal = proposer.propose(trials)
-        trials.append(trial(number, proposal.values, score(proposal.values), dict(proposal.tags)))
+        value = score(proposal.values)
+        trials.append(trial(number, proposal.values, value, dict(proposal.tags), dimensions))
     return trials
 
 

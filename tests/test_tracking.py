@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search.space import Dimension
+from search.dimension import Dimension
 from studies.ledger import SEARCH, Ledger, Outcome
 from studies.tracking import Mirror, Summary, tracking_uri
 from studies.tracking_store import ended, ledger_tag

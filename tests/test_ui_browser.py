@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from objectives.records import ExampleScore, ScoreSet
-from search.space import Dimension
+from search.dimension import Dimension
 from studies.ledger import SEARCH, Ledger, Outcome
 from studies.tracking import Mirror, Summary, tracking_uri
 

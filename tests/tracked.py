@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.records import ExampleScore, ScoreSet
-from search.space import Dimension
+from search.dimension import Dimension
 from studies.ledger import SEARCH, Ledger, Outcome
 from studies.tracking import Mirror, Status, Summary, tracking_uri
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from merge_ops.formula import Facts, Formula, Largest
@@ -134,7 +133,7 @@ def _trim(
     trimmed = []
     for tau, share, outliers in zip(taus, density, gamma, strict=True):
         middle = _middle(tau.numel(), share, outliers)
-        trimmed.append(torch.where(largest(tau.abs(), middle.count, skip=middle.skip), tau, 0.0))
+        trimmed.append(tau * largest(tau.abs(), middle.count, skip=middle.skip))
     if not rescale:
         return trimmed, [1.0] * len(trimmed)
     return trimmed, [l1_ratio(small, tau) for small, tau in zip(trimmed, taus, strict=True)]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from merge_ops.formula import Drawn, Facts, Formula
@@ -141,7 +140,7 @@ def _drop(
 ) -> tuple[list[Tensor], Sequence[float | Tensor]]:
     """The task vectors' kept entries, and their weights with what `rescale` makes of them."""
     sparse = [
-        tau if kept >= 1 else torch.where(draw.uniform(i, tau) < kept, tau, 0.0)
+        tau if kept >= 1 else tau * (draw.uniform(i, tau) < kept)
         for i, (tau, kept) in enumerate(zip(taus, density, strict=True))
     ]
     if rescale != "l1":

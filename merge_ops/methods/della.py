@@ -106,7 +106,7 @@ def _drop(
                 f"got density {middle} and epsilon {half}; lower epsilon."
             )
         probability = keep_probability(tau, middle, half)
-        sparse = torch.where(draw.uniform(i, tau) < probability, tau, 0.0)
+        sparse = tau * (draw.uniform(i, tau) < probability)
         if rescale == "l1":
             sparse = sparse * l1_ratio(sparse, tau)
         elif rescale:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from merge_ops.knobs import Knob, Scale
 from merge_ops.registry import merge_op
-from merge_ops.spectral import eigenvalues, filtered, normal_matrices, precise, squared_norm
+from merge_ops.spectral import filtered, precise, spectrum, squared_norm
 from merge_ops.spectral_rank import effective_rank
 from merge_ops.task_vectors import add_scaled, mean, task_vectors
 from merge_ops.traits import Traits
@@ -33,6 +33,7 @@ def solve_swudi(
     # f / L <= t bounds what rounding can grow to, so float32 is enough here.
     start, ahead, values, vectors = _spectrum(taus, init)
     k = max(1, math.ceil(r * values.numel() - 1e-9))
+    k = min(k, vectors.shape[1])  # where there are more, they are zero
     values, vectors = values[:k], vectors[:, :k]
     return filtered(start, ahead, vectors, -torch.expm1(-values * t) / values)  # f = 1 - exp(-L t)
 
@@ -46,14 +47,14 @@ def solve_aswudi(
     start, ahead, values, vectors = _spectrum([precise(tau) for tau in taus], init)
     rank = effective_rank(values, rule, (taus[0].shape[0], taus[0].shape[1]))
     top = torch.arange(values.numel(), device=values.device) < rank
-    return filtered(start, ahead, vectors, top / values).float()
+    gain = (top / values)[: vectors.shape[1]]
+    return filtered(start, ahead, vectors, gain).float()
 
 
 def _spectrum(taus: Sequence[Tensor], init: Init) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """theta_init and D - theta_init C, (m, n); C's eigenvalues (n,) and eigenvectors (n, n)."""
+    """theta_init and D - theta_init C, (m, n); C's eigenvalues (n,) and eigenvectors (n, k)."""
     start = mean(taus) * {"sum": len(taus), "mean": 1, "zero": 0}[init]
-    c, ahead = normal_matrices(taus, taus, [squared_norm(tau) for tau in taus], start)
-    values, vectors = eigenvalues(c)
+    ahead, values, vectors = spectrum(taus, [squared_norm(tau) for tau in taus], start)
     return start, ahead, values.clamp_min(_LEAST), vectors
 
 

@@ -14,14 +14,15 @@ def trials(
         str, typer.Option(help="search (the study's own) or global (its rival without depth).")
     ] = "search",
 ) -> None:
-    """List the trials of the study in FOLDER: number, state, value, parameters, seconds."""
+    """List the trials of the study in FOLDER: number, state, value, listed values, seconds."""
     import json
     import sys
 
     from rich.table import Table
 
     from studies.console import say
-    from studies.ledger import read_trials
+    from studies.ledger import listed_values, read_trials
+    from studies.table import plain
 
     found = read_trials(folder, search)
     if as_json:
@@ -43,11 +44,14 @@ def trials(
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")
         return
     table = Table()
-    for name in ("trial", "state", "value", "proposed by", "seconds", "recipe"):
+    lists = listed_values(found)
+    for name in ("trial", "state", "value", *lists, "proposed by", "seconds", "recipe"):
         table.add_column(name, justify="right")
     for t in found:
         value = t.user_attrs.get("reason", "-") if t.value is None else f"{t.value:.4f}"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
         digest = t.user_attrs["digest"][:12]
-        table.add_row(str(t.number), t.state.name, value, t.user_attrs["source"], seconds, digest)
+        chosen = [plain(t.params[name]) for name in lists]
+        source = t.user_attrs["source"]
+        table.add_row(str(t.number), t.state.name, value, *chosen, source, seconds, digest)
     say(table)

@@ -1,0 +1,83 @@
+"""What the engine is asked to write, and the flat tensors that a formula does it with."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from merge_ops.expert_statistics import ExpertStatistics, NoStatistics
+from merge_ops.formula import Formula
+from merge_ops.registry import MergeOp
+from merge_ops.task_vectors import TINY
+
+Key = tuple[Any, ...]
+"""Names something that is kept: the tensor, then what it is made of."""
+
+_FLOAT32_MAX = torch.finfo(torch.float32).max
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One tensor of one candidate.
+
+    Attributes:
+        name: the tensor's canonical name.
+        op: the method.
+        base: the model that the method takes as its base, or None.
+        experts: the models that are merged.
+        values: the method's parameters for this tensor, by their names in YAML.
+        seed: of the random masks.
+        statistics: of the experts, read when the tensor is written.
+    """
+
+    name: str
+    op: MergeOp
+    base: str | None
+    experts: Sequence[str]
+    values: Mapping[str, Any]
+    seed: int
+    statistics: ExpertStatistics = field(default_factory=NoStatistics)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a formula reads and writes for one tensor, as flat views.
+
+    Attributes:
+        out: the live parameter, or None if it cannot be written as it is: its dtype is another,
+            or it is not contiguous.
+        base: what the operands' sum is added to, if anything.
+        operands: in the formula's order.
+        keys: what each operand is made of.
+        sizes: the largest magnitude in each operand; NaN if it holds one.
+        base_size: the same of the base; 0 without one.
+    """
+
+    out: Tensor | None
+    base: Tensor | None
+    operands: Sequence[Tensor]
+    keys: Sequence[Key]
+    sizes: Sequence[float]
+    base_size: float
+
+    def largest(self, formula: Formula) -> float:
+        """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""
+        numbers = [*formula.weights, *formula.shares, formula.scale]
+        if not all(abs(number) <= _FLOAT32_MAX for number in numbers):
+            return math.inf
+        total = sum(abs(w) * size for w, size in zip(formula.weights, self.sizes, strict=True))
+        total /= TINY if formula.shares else 1
+        return total * max(1.0, abs(formula.scale)) + self.base_size
+
+
+def unscaled(job: Job) -> dict[str, Any]:
+    """The parameters that a solved task vector depends on."""
+    return {key: value for key, value in job.values.items() if key != job.op.traits.scale}
+
+
+def solved_key(job: Job) -> Key:
+    """All that a solved task vector depends on."""
+    return (job.name, "solved", job.op.name, job.base, tuple(job.experts), repr(unscaled(job)))

@@ -1,0 +1,63 @@
+"""What one coordinate of a search is: a number in an interval, or one of a few listed values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from merge_ops.registry import Value
+
+Point = Mapping[str, Value]
+"""One value per coordinate, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One number that is searched.
+
+    Attributes:
+        name: such as "weight.math.2.mlp": knob, expert, band, half.
+        low: smallest value.
+        high: largest value.
+        default: where a search without any knowledge begins.
+    """
+
+    name: str
+    low: float
+    high: float
+    default: float
+
+    def ends(self) -> tuple[float, float]:
+        """The first and the last value."""
+        return self.low, self.high
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few values, for the whole recipe.
+
+    Attributes:
+        name: of a knob or an option.
+        values: in the order of the study file, all different.
+        default: the one of them where a search without any knowledge begins.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+    default: Value
+
+    def ends(self) -> tuple[Value, Value]:
+        """The first and the last value in order."""
+        ranked = self.ranked() or self.values
+        return ranked[0], ranked[-1]
+
+    def ranked(self) -> tuple[Value, ...] | None:
+        """The values in an order in which neighbours are alike, or None where there is none.
+
+        Numbers have one; two values of any kind have only one. Three or more texts have none, and
+        a made-up one would show a sampler slopes that are not there.
+        """
+        if all(isinstance(value, int | float) for value in self.values):
+            return tuple(sorted(self.values, key=float))
+        return self.values if len(self.values) == 2 else None
+
+
+Coordinate = Dimension | Choice
