@@ -63,6 +63,10 @@ class Bound:
     sizes: Sequence[float]
     base_size: float
 
+    def writes(self, out: Tensor) -> bool:
+        """Whether the live parameter still lies where it lay; a module may have been moved."""
+        return self.out is None or self.out.data_ptr() == out.data_ptr()
+
     def largest(self, formula: Formula) -> float:
         """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""
         numbers = [*formula.weights, *formula.shares, formula.scale]

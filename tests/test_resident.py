@@ -62,6 +62,18 @@ def test_a_candidate_does_not_depend_on_the_one_before_it(
         assert torch.equal(value, weights(detour)[name]), name
 
 
+def test_a_parameter_that_was_moved_is_written_where_it_lies(llamas: dict[str, str]) -> None:
+    recipe = recipe_of(llamas, "ties")
+    resident, still = (load_resident(recipe, Runtime()) for _ in range(2))
+    resident.become(recipe)
+    for parameter in resident.module.parameters():
+        parameter.data = parameter.data.clone()
+    for one in (resident, still):
+        one.become(recipe_of(llamas, "ties", 0.2))
+    for name, value in weights(still).items():
+        assert torch.equal(value, weights(resident)[name]), name
+
+
 def test_excluded_tensors_keep_the_targets_bits(llamas: dict[str, str]) -> None:
     recipe = recipe_of(llamas, "task_arithmetic", exclude=("embed_tokens", "lm_head", "layers.1."))
     resident = load_resident(recipe, Runtime())
