@@ -63,13 +63,13 @@ def test_a_candidate_does_not_depend_on_the_one_before_it(
 
 
 def test_a_parameter_that_was_moved_is_written_where_it_lies(llamas: dict[str, str]) -> None:
-    recipe = recipe_of(llamas, "ties")
+    recipe = recipe_of(llamas, "linear")
     resident, still = (load_resident(recipe, Runtime()) for _ in range(2))
     resident.become(recipe)
     for parameter in resident.module.parameters():
         parameter.data = parameter.data.clone()
     for one in (resident, still):
-        one.become(recipe_of(llamas, "ties", 0.2))
+        one.become(recipe_of(llamas, "linear", 0.2))
     for name, value in weights(still).items():
         assert torch.equal(value, weights(resident)[name]), name
 
