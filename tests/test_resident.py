@@ -68,8 +68,9 @@ def test_a_parameter_that_was_moved_is_written_where_it_lies(llamas: dict[str, s
     resident.become(recipe)
     for parameter in resident.module.parameters():
         parameter.data = parameter.data.clone()
+    other = Source(llamas["a"], {"weight": (Entry(None, 0.1),)})
     for one in (resident, still):
-        one.become(recipe_of(llamas, "linear", 0.2))
+        one.become(replace(recipe, models=(other, recipe.models[1])))
     for name, value in weights(still).items():
         assert torch.equal(value, weights(resident)[name]), name
 
