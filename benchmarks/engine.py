@@ -193,9 +193,9 @@ def _mergekit(recipe: Recipe, folder: Path, threads: int, arguments: argparse.Na
     """CPU seconds of the same merge by mergekit."""
     path = folder / "mergekit.yaml"
     write_recipe(recipe, path)
-    script = Path(__file__).with_name("mergekit_in_memory.py")
+    script = Path(__file__).resolve().with_name("mergekit_in_memory.py")
     command = [arguments.mergekit, str(script), str(path), str(threads), "1"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     seconds: list[float] = json.loads(done.stdout.splitlines()[-1])
     return min(seconds)
 
