@@ -1,6 +1,7 @@
 """Model breadcrumbs: keep the entries of middling magnitude, without outliers and noise."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 from torch import Tensor
@@ -43,28 +44,15 @@ def _formula(
     lambda_: float = 1.0,
     normalize: bool = False,
     rescale: bool = False,
+    elect: bool = False,
 ) -> Formula | None:
     if rescale:  # a norm of what is kept is not elementwise
         return None
     middle = [_middle(facts.numel, d, g) for d, g in zip(density, gamma, strict=True)]
+    if elect:
+        shares = weight if normalize else ()
+        return Formula(weight, select=middle, elect=True, shares=shares, scale=lambda_)
     return Formula(scaled(weight, normalize=normalize, scale=lambda_), select=middle)
-
-
-def _elected_formula(
-    facts: Facts,
-    *,
-    weight: Sequence[float],
-    density: Sequence[float],
-    gamma: Sequence[float],
-    lambda_: float = 1.0,
-    normalize: bool = False,
-    rescale: bool = False,
-) -> Formula | None:
-    if rescale:
-        return None
-    middle = [_middle(facts.numel, d, g) for d, g in zip(density, gamma, strict=True)]
-    shares = weight if normalize else ()
-    return Formula(weight, select=middle, elect=True, shares=shares, scale=lambda_)
 
 
 @merge_op(
@@ -105,7 +93,10 @@ def breadcrumbs(
 @merge_op(
     paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708",
     traits=Traits(
-        scale="lambda", operands="task_vectors", kept=kept_count, formula=_elected_formula
+        scale="lambda",
+        operands="task_vectors",
+        kept=kept_count,
+        formula=partial(_formula, elect=True),
     ),
 )
 def breadcrumbs_ties(

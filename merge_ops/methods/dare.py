@@ -1,6 +1,7 @@
 """DARE: drop entries of the task vectors at random and rescale the rest."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -34,31 +35,16 @@ def _formula(
     lambda_: float = 1.0,
     normalize: bool = False,
     rescale: Rescale = True,
+    elect: bool = False,
 ) -> Formula | None:
     if rescale == "l1":  # a norm of what is kept is not elementwise
         return None
+    if elect:
+        weights = _weights(weight, density, rescale=rescale)
+        shares = weight if normalize else ()
+        return Formula(weights, select=_drawn(density), elect=True, shares=shares, scale=lambda_)
     shares = scaled(weight, normalize=normalize, scale=lambda_)
     return Formula(_weights(shares, density, rescale=rescale), select=_drawn(density))
-
-
-def _elected_formula(
-    facts: Facts,  # noqa: ARG001
-    *,
-    weight: Sequence[float],
-    density: Sequence[float],
-    lambda_: float = 1.0,
-    normalize: bool = False,
-    rescale: Rescale = True,
-) -> Formula | None:
-    if rescale == "l1":
-        return None
-    return Formula(
-        _weights(weight, density, rescale=rescale),
-        select=_drawn(density),
-        elect=True,
-        shares=weight if normalize else (),
-        scale=lambda_,
-    )
 
 
 def _drawn(density: Sequence[float]) -> list[Drawn]:
@@ -111,7 +97,10 @@ def dare_linear(
 @merge_op(
     paper=f"{_PAPER}; Yadav et al., arXiv:2306.01708",
     traits=Traits(
-        scale="lambda", operands="task_vectors", breaks=_BREAKS, formula=_elected_formula
+        scale="lambda",
+        operands="task_vectors",
+        breaks=_BREAKS,
+        formula=partial(_formula, elect=True),
     ),
 )
 def dare_ties(
