@@ -24,6 +24,14 @@ from merge_ops.expression import Variant, evaluate
 Package = Callable[[list[Tensor]], Any]
 """[out, base if added, operands.., numbers, integers]; writes into out."""
 
+_OPTIONS = {
+    "cpp.dynamic_threads": True,
+    # One loop, whatever the number of experts: beyond these limits sums would go through memory.
+    "max_fusion_size": 4096,
+    "realize_opcount_threshold": 4096,
+    "realize_reads_threshold": 4096,
+}
+
 _EXAMPLE = 1024  # elements of the example that a package is made with; any number from 2 on fits
 
 
@@ -101,7 +109,7 @@ def _compile(form: Variant, dtype: torch.dtype, device: torch.device, path: Path
             made = torch._inductor.aoti_compile_and_package(
                 program,
                 package_path=str(Path(folder) / "kernel.pt2"),
-                inductor_configs={"cpp.dynamic_threads": True},
+                inductor_configs=dict(_OPTIONS),
             )
             Path(made).replace(path)
 
@@ -110,7 +118,7 @@ def _file_name(form: Variant, dtype: torch.dtype, device: torch.device) -> str:
     """Kind, dtype, device, and a digest of the code, the compiler's version and the machine."""
     sources = (merge_ops.expression, merge_ops.task_vectors, merge_ops.masks)
     parts = [Path(str(module.__file__)).read_bytes() for module in sources]
-    parts += [torch.__version__.encode(), _processor()]
+    parts += [torch.__version__.encode(), _processor(), repr(_OPTIONS).encode()]
     if device.type == "cuda":
         parts.append(repr(torch.cuda.get_device_capability(device)).encode())
     digest = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
