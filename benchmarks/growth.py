@@ -25,6 +25,10 @@ def draw_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     _panel(panels[1], [r for r in rows if r["parameters"] == experts], "experts", 1)
     panels[0].set(xlabel=f"million parameters ({sizes} experts)", xscale="log", yscale="log")
     panels[1].set(xlabel=f"experts ({experts / 1e6:.0f} million parameters)")
+    sizes_met = sorted({row["parameters"] / 1e6 for row in rows})
+    panels[0].set_xticks(sizes_met, [f"{size:.0f}" for size in sizes_met])
+    panels[0].minorticks_off()
+    panels[1].set_xticks(sorted({row["experts"] for row in rows}))
     for panel in panels:
         panel.set_ylabel("CPU seconds per candidate")
         panel.grid(alpha=0.3)
