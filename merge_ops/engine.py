@@ -142,7 +142,7 @@ class Engine:
             return known
         self._check_sources(job)
         base, operands = self._operands(job, formula)
-        tensors = [*operands.values(), *([] if base is None else [base])]
+        tensors = [*(x for _, x in operands), *([] if base is None else [base])]
         dtype = tensors[0].dtype
         if not all(t.dtype == dtype and t.is_contiguous() for t in tensors):
             return None
@@ -150,9 +150,9 @@ class Engine:
         bound = Bound(
             out.view(-1) if direct else None,
             None if base is None else base.view(-1),
-            [operand.view(-1) for operand in operands.values()],
-            list(operands),
-            [self._size(key, operand) for key, operand in operands.items()],
+            [operand.view(-1) for _, operand in operands],
+            [key for key, _ in operands],
+            [self._size(key, operand) for key, operand in operands],
             0.0 if base is None else self._size((job.name, job.base), base),
         )
         if self._stays(job):
@@ -167,20 +167,22 @@ class Engine:
             found += [self.sources.is_resident(e, job.name, taken_from) for e in job.experts]
         return all(found)
 
-    def _operands(self, job: Job, formula: Formula) -> tuple[Tensor | None, dict[Key, Tensor]]:
-        """The base that is added to, if any, and the operands by what they are made of."""
+    def _operands(
+        self, job: Job, formula: Formula
+    ) -> tuple[Tensor | None, list[tuple[Key, Tensor]]]:
+        """The base that is added to, if any, and each operand with what it is made of."""
         name = job.name
         if job.op.traits.operands == "weights":
             models = [*([job.base] if formula.from_base and job.base else []), *job.experts]
-            return None, {(name, model): self.sources.weights(model, name) for model in models}
+            return None, [((name, model), self.sources.weights(model, name)) for model in models]
         base = str(job.base)
         added = self.sources.weights(base, name)
         if job.op.traits.solve:
-            return added, {solved_key(job): self._solution(job, added.dtype)}
-        return added, {
-            (name, expert, base): self.sources.task_vector(expert, base, name)
+            return added, [(solved_key(job), self._solution(job, added.dtype))]
+        return added, [
+            ((name, expert, base), self.sources.task_vector(expert, base, name))
             for expert in job.experts
-        }
+        ]
 
     def _solution(self, job: Job, dtype: torch.dtype) -> Tensor:
         """The merged task vector of scale 1, in the dtype in which task vectors are taken."""

@@ -75,6 +75,17 @@ def test_a_parameter_that_was_moved_is_written_where_it_lies(llamas: dict[str, s
         assert torch.equal(value, weights(resident)[name]), name
 
 
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic", "ties"])
+def test_a_model_listed_twice_counts_twice(llamas: dict[str, str], method: str) -> None:
+    recipe = recipe_of({**llamas, "b": llamas["a"]}, method)
+    resident = load_resident(recipe, Runtime())
+    resident.become(recipe)
+    base, a = (dict(tiny_llama(seed).named_parameters()) for seed in range(2))
+    params = {"weight": 0.7} | ({"density": 0.5} if method == "ties" else {})
+    for name, merged in weights(resident).items():
+        assert torch.equal(merged, merge_tensor(method, base[name], [a[name]] * 2, **params)), name
+
+
 def test_excluded_tensors_keep_the_targets_bits(llamas: dict[str, str]) -> None:
     recipe = recipe_of(llamas, "task_arithmetic", exclude=("embed_tokens", "lm_head", "layers.1."))
     resident = load_resident(recipe, Runtime())
