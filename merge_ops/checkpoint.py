@@ -48,11 +48,6 @@ class Checkpoint:
             tensor: Tensor = file.get_tensor(place.key)
         return tensor.to(self.dtype)
 
-    def is_mapped(self, name: str) -> bool:
-        """Whether `read` takes no memory."""
-        place = self.places.get(name)
-        return place is not None and _TORCH.get(place.dtype) == self.dtype
-
     def _read_whole(self, name: str) -> Tensor:
         if not self._whole:
             named = {label: key for key, label in DTYPES.items()}

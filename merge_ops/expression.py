@@ -36,6 +36,11 @@ class Variant:
     shares: bool = False
 
     @property
+    def indexed(self) -> bool:
+        """Whether an element's index counts."""
+        return self.cuts or self.select == "drawn"
+
+    @property
     def name(self) -> str:
         """Says all of it; fit for a file."""
         parts = ["added" if self.added else "plain", str(self.operands), self.select]

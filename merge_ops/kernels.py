@@ -79,8 +79,10 @@ def chunked(form: Variant) -> Kernel:
     ) -> None:
         for start in range(0, out.numel(), CHUNK):
             part = slice(start, start + CHUNK)
-            first = integers.clone()
-            first[0] += start
+            first = integers
+            if form.indexed:
+                first = integers.clone()
+                first[0] += start
             at = None if base is None else base[part]
             evaluate(form, out[part], at, [x[part] for x in operands], numbers, first)
 
