@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,23 +23,31 @@ class Example:
     Attributes:
         id: unique within its objective.
         question: what the user asks.
-        image: what the user shows, RGB, or None.
-        texts: the answers that the objective needs, by role ("answer", "chosen", "rejected").
+        images: what the user shows, RGB, in order; empty for a question in words alone.
+        texts: single texts that the objective needs, by role ("answer", "chosen", "rejected").
         category: groups examples in reports and in macro averages.
+        lists: several texts, by role ("answers", "options", "responses").
+        numbers: by role ("correctness", "bbox", "precision").
+        groups: further categories, by name.
     """
 
     id: str
     question: str
-    image: "Image | None"
+    images: tuple["Image", ...]
     texts: Mapping[str, str]
     category: str
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     def pixels_sha256(self) -> str | None:
-        """Digest of the decoded image, which tells the same picture under another name."""
-        if self.image is None:
+        """Digest of the decoded images, which tells the same pictures under another name."""
+        if not self.images:
             return None
-        content = f"{self.image.size}".encode() + self.image.tobytes()
-        return hashlib.sha256(content).hexdigest()
+        digest = hashlib.sha256()
+        for image in self.images:
+            digest.update(f"{image.size}".encode() + image.tobytes())
+        return digest.hexdigest()
 
 
 def read_examples(
@@ -132,7 +140,9 @@ def _example(
             )
         texts[role] = str(value)
     category = str(row.get(optional["category"]) or "all")
-    return Example(texts.pop("id"), texts.pop("question"), image, texts, category)
+    return Example(
+        texts.pop("id"), texts.pop("question"), (image,) if image else (), texts, category
+    )
 
 
 def _image(value: Any, folder: Path) -> "Image | None":

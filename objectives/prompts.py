@@ -24,16 +24,18 @@ def render(live: LiveModel, example: Example, answer: str | None, *, image: bool
 
     Args:
         live: its processor's chat template formats the conversation.
-        example: the question and its image.
+        example: the question and its images.
         answer: what the assistant says, or None to let it speak.
-        image: show the example's image, if it has one.
+        image: show the example's images, if it has any.
 
     Raises:
         ObjectiveError: the processor has no chat template, or it refuses the conversation.
     """
-    content: list[dict[str, str]] = [{"type": "text", "text": example.question}]
-    if image and example.image is not None:
-        content.insert(0, {"type": "image"})
+    shown = len(example.images) if image else 0
+    content = [
+        *({"type": "image"} for _ in range(shown)),
+        {"type": "text", "text": example.question},
+    ]
     turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
     if answer is not None:
         turns.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
@@ -76,7 +78,7 @@ def encode(
     processor = live.processor
     tokenizer = tokenizer_of(live)
     tokenizer.padding_side = "left"
-    pictures = [e.image for e in examples if image and e.image is not None]
+    pictures = [list(e.images) for e in examples if image and e.images]
     call = processor if pictures else tokenizer
     pictured = {"images": pictures} if pictures else {}
     batch = call(

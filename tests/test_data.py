@@ -24,10 +24,9 @@ def write(folder: Path, rows: list[dict[str, object]], name: str = "data.jsonl")
 
 def test_json_lines_name_images_relative_to_themselves(tmp_path: Path) -> None:
     first, second = read_examples(write(tmp_path, ROWS), ("answer",), {})
-    assert first.image is not None
-    assert first.image.getpixel((0, 0)) == (255, 0, 0)
+    assert first.images[0].getpixel((0, 0)) == (255, 0, 0)
     assert (first.category, second.category) == ("x", "all")
-    assert second.image is None
+    assert second.images == ()
     assert first.pixels_sha256() != second.pixels_sha256() is None
 
 

@@ -55,7 +55,7 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> Preference:
     """Five pairs whose decoder gives zeros, so that the score head alone decides."""
     monkeypatch.setattr(preference, "replay", lambda _live, rows: torch.zeros(rows, 3, 4))
     monkeypatch.setattr(Preference, "_capture", lambda *_: [4, 4, 2])  # rows of each batch
-    examples = [Example(f"e{i}", "?", None, {}, "all") for i in range(5)]
+    examples = [Example(f"e{i}", "?", (), {}, "all") for i in range(5)]
     cache: Any = SimpleNamespace(get=lambda _live, _split, make: make())
     return Preference("p", {"test": examples}, batch_size=2, cache=cache)
 
