@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from merge_ops.errors import UserError
 from merge_ops.registry import Value
 
 Point = Mapping[str, Value]
@@ -18,12 +19,21 @@ class Dimension:
         low: smallest value.
         high: largest value.
         default: where a search without any knowledge begins.
+        log: it is searched on a logarithmic scale.
     """
 
     name: str
     low: float
     high: float
     default: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log and self.low <= 0:
+            raise UserError(
+                f"{self.name}: a logarithmic scale begins above 0, but its range is "
+                f"[{self.low:g}, {self.high:g}]."
+            )
 
     def ends(self) -> tuple[float, float]:
         """The first and the last value."""

@@ -20,7 +20,7 @@ def distribution(dimension: Coordinate) -> BaseDistribution:
     """What Optuna calls a dimension: an interval, or a category for a list of values."""
     if isinstance(dimension, Choice):
         return CategoricalDistribution(dimension.values)
-    return FloatDistribution(dimension.low, dimension.high)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
 class OptunaProposer:

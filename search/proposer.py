@@ -1,6 +1,7 @@
 """What every sampler looks like to the study: the finished trials in, the next point out."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -53,6 +54,8 @@ def unit_to_value(dimension: Coordinate, unit: float) -> Value:
     if isinstance(dimension, Choice):
         values = _ranked(dimension)
         return values[min(int(share * len(values)), len(values) - 1)]
+    if dimension.log:
+        return dimension.low * math.pow(dimension.high / dimension.low, share)
     return dimension.low + (dimension.high - dimension.low) * share
 
 
@@ -61,8 +64,10 @@ def value_to_unit(dimension: Coordinate, value: Value) -> float:
     if isinstance(dimension, Choice):
         values = _ranked(dimension)
         return (values.index(value) + 0.5) / len(values)
-    span = dimension.high - dimension.low
-    return min(max((float(value) - dimension.low) / span, 0.0), 1.0) if span else 0.5
+    low, high, at = dimension.low, dimension.high, float(value)
+    if dimension.log:
+        low, high, at = math.log(low), math.log(high), math.log(max(at, dimension.low))
+    return min(max((at - low) / (high - low), 0.0), 1.0) if high > low else 0.5
 
 
 def _ranked(choice: Choice) -> tuple[Value, ...]:

@@ -1,28 +1,43 @@
 """The search space: which knobs vary over which groups, and how numbers become a recipe."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import product
+from fnmatch import fnmatchcase
 
 from merge_ops.errors import UserError, did_you_mean
+from merge_ops.knobs import Knob
 from merge_ops.layout import Layout
 from merge_ops.lowering import lower
+from merge_ops.method import Method
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.registry import Value
 from merge_ops.rewriting import Rewrite, find_method
+from search.coupling import Coupling, from_experts, owners, to_experts
+from search.depth import Depth
 from search.dimension import Choice, Coordinate, Dimension, Point
+from search.filling import setting_of
+from search.modules import WHOLE, Module
 
-ATTENTION = ("self_attn", "input_layernorm")
-"""Filters of a layer's attention half; the rest of the layer is its MLP half."""
+METHOD = "method"
+"""The choice that names the merge method itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnobRange:
-    """The interval in which one knob is searched."""
+    """The interval in which one knob is searched.
+
+    Attributes:
+        low: smallest value.
+        high: largest value.
+        log: on a logarithmic scale.
+        coupled: how the values of several experts hang together.
+    """
 
     low: float
     high: float
+    log: bool = False
+    coupled: Coupling = "free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,117 +46,117 @@ class SearchSpace:
 
     A knob of one whole number for the whole recipe is searched as a number in [low, high + 1)
     whose whole part counts, so that every whole number from low to high has the same share.
-    A choice is one value for the whole recipe.
+    A choice is one value for the whole recipe; the choice `method` is of the method itself, and
+    each method takes those of the searched and fixed settings that it knows.
 
     Attributes:
         template: the recipe whose searched settings are filled in.
         labels: a short name for each of its models.
         ranges: the searched knobs; none where the method has none: then it holds one recipe.
-        layers: number of text layers.
-        bands: how many groups of neighbouring layers; 1 is one value for the whole depth.
-        halves: attention and MLP of a band have values of their own.
+        depth: where over depth a knob has values of its own.
+        modules: which parts of a layer have values of their own.
         names: canonical names of the merged tensors; methods that rewrite a recipe want them.
         choices: knobs and options that are searched over a short list of values.
+        frozen: values that are not searched, by patterns of the names of dimensions.
     """
 
     template: Recipe
     labels: tuple[str, ...]
     ranges: Mapping[str, KnobRange]
-    layers: int
-    bands: int = 1
-    halves: bool = False
+    depth: Depth
+    modules: tuple[Module, ...] = WHOLE
     names: tuple[str, ...] = ()
     choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    frozen: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        op = find_method(self.template.method)
+        methods = self.methods()
+        known = {name: knob for op in methods for name, knob in op.knobs.items()}
+        title = " or ".join(op.name for op in methods)
         for name in self.ranges:
-            if name not in op.knobs:
-                hint = did_you_mean(name, op.knobs)
-                raise UserError(f"{op.name} has no knob {name!r} to search{hint}")
-        if isinstance(op, Rewrite) and not self.names:
-            raise ValueError(f"{op.name} is searched over named tensors, but `names` is empty.")
-        if op.knobs and not (self.ranges or self.choices):
-            raise UserError(f"a search needs a knob; {op.name} has {', '.join(op.knobs)}.")
-        if not 1 <= self.bands <= self.layers:
-            raise UserError(
-                f"bands must lie between 1 and the number of text layers, {self.layers}, "
-                f"but is {self.bands}."
-            )
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise UserError(f"{title} has no knob {name!r} to search{hint}")
+        if any(isinstance(op, Rewrite) for op in methods) and not self.names:
+            raise ValueError(f"{title} is searched over named tensors, but `names` is empty.")
+        if known and not (self.ranges or self.choices):
+            raise UserError(f"a search needs a knob; {title} has {', '.join(known)}.")
+        numbers = [dimension.name for dimension in self._numbers()]
+        for pattern in self.frozen:
+            if not any(fnmatchcase(name, pattern) for name in numbers):
+                raise UserError(
+                    f"search.freeze: {pattern!r} is none of the searched values "
+                    f"({', '.join(numbers[:4])} ...){did_you_mean(pattern, numbers)}"
+                )
+
+    @property
+    def layers(self) -> int:
+        """Number of text layers."""
+        return self.depth.layers
+
+    def methods(self) -> list[Method]:
+        """Every method that a recipe of this space may have."""
+        names = self.choices.get(METHOD, (self.template.method,))
+        return [find_method(str(name)) for name in names]
+
+    def knob(self, name: str) -> Knob:
+        """What the first method that has it says of a knob."""
+        return next(op.knobs[name] for op in self.methods() if name in op.knobs)
 
     def dimensions(self) -> list[Coordinate]:
         """Everything that is searched, in a fixed order; the choices stand last."""
-        return [*self._numbers(), *self._choices()]
+        numbers = [d for d in self._numbers() if self._frozen(d.name) is None]
+        return [*numbers, *self._choices()]
 
     def _numbers(self) -> list[Dimension]:
-        op = find_method(self.template.method)
+        """All numbers, frozen ones included."""
         found = []
-        for knob, span in self.ranges.items():
-            if op.knobs[knob].whole:
+        for name, span in self.ranges.items():
+            knob = self.knob(name)
+            if knob.whole:
                 high = span.high + 1
-                found.append(Dimension(knob, span.low, high, (span.low + high) / 2))
+                found.append(Dimension(name, span.low, high, (span.low + high) / 2))
                 continue
-            default = min(max(op.knobs[knob].default, span.low), span.high)
-            owners = self.labels if op.knobs[knob].per_expert else ("",)
-            found += [
-                Dimension(self._name(knob, owner, group), span.low, span.high, default)
-                for owner in owners
-                for group in self.groups()
-            ]
+            low, high, log = span.low, span.high, span.log
+            if span.coupled == "simplex":
+                low, high, log = 0.0, 1.0, False
+            for i, one in enumerate(self.owners(name)):
+                default = min(max(knob.default, low), high)
+                if span.coupled == "simplex":
+                    equal = [1 / len(self.labels)] * len(self.labels)
+                    default = (from_experts("simplex", equal) or [])[i]
+                found += [
+                    Dimension(dimension_name(name, one, group), low, high, default, log)
+                    for group in self.groups()
+                ]
         return found
 
     def _choices(self) -> list[Choice]:
         """A search begins at the method's own default if it is listed, else at the first value."""
-        op = find_method(self.template.method)
-        defaults = {**op.options, **{name: knob.default for name, knob in op.knobs.items()}}
+        defaults: dict[str, Value] = {METHOD: self.template.method}
+        for op in reversed(self.methods()):
+            defaults |= {**op.options, **{name: knob.default for name, knob in op.knobs.items()}}
         return [
             Choice(name, values, defaults[name] if defaults[name] in values else values[0])
             for name, values in self.choices.items()
         ]
 
-    def solutions(self) -> list[Recipe]:
-        """One recipe for each task vector that a method has to solve; none if it solves none.
+    def _frozen(self, name: str) -> float | None:
+        return next((v for p, v in self.frozen.items() if fnmatchcase(name, p)), None)
 
-        Those are the combinations of the choices; the scale is free, and so left out.
-        """
-        traits = find_method(self.template.method).traits
-        if not traits.solve:
-            return []
-        start: dict[str, Value] = {d.name: d.default for d in self.dimensions()}
-        lists = [
-            [(name, value) for value in values]
-            for name, values in self.choices.items()
-            if name != traits.scale
-        ]
-        return [self.decode({**start, **dict(some)}) for some in product(*lists)]
+    def owners(self, knob: str) -> tuple[str, ...]:
+        """Whose values of a knob are searched: experts, or one for all."""
+        if not self.knob(knob).per_expert:
+            return ("",)
+        return owners(self.ranges[knob].coupled, self.labels)
 
     def groups(self) -> list[str]:
-        """Names of the groups: one per band, or one per band and half."""
-        if self.bands == 1 and not self.halves:
-            return [""]
-        halves = ("attention", "mlp") if self.halves else ("",)
-        return [".".join(filter(None, (str(b), h))) for b in range(self.bands) for h in halves]
-
-    def band(self, layer: int) -> int:
-        """The band that a layer lies in."""
-        return layer * self.bands // self.layers
-
-    def uniform(self, weights: Sequence[float], others: Mapping[str, float]) -> dict[str, Value]:
-        """The point with one weight per expert at every depth.
-
-        Args:
-            weights: of each expert, moved into the searched range.
-            others: values of other searched knobs; those not named take their defaults, and so
-                does every choice.
-        """
-        point: dict[str, Value] = {choice.name: choice.default for choice in self._choices()}
-        for dimension in self._numbers():
-            knob, _, rest = dimension.name.partition(".")
-            value = others.get(knob, dimension.default)
-            if knob == "weight":
-                value = weights[self.labels.index(rest.split(".")[0])]
-            point[dimension.name] = min(max(value, dimension.low), dimension.high)
-        return point
+        """Names of the groups: one per place over depth and part of a layer."""
+        places = [""] if self.depth.places == 1 else [str(i) for i in range(self.depth.places)]
+        parts = [module.name for module in self.modules]
+        if places == [""] and len(parts) > 1:
+            places = ["0"]
+        return [".".join(filter(None, (place, part))) for place in places for part in parts]
 
     def decode(self, values: Point) -> Recipe:
         """The recipe that a point stands for, in the terms of a tensor op.
@@ -152,46 +167,75 @@ class SearchSpace:
         Raises:
             UserError: fixed or searched values that do not fit the models' layers.
         """
-        op = find_method(self.template.method)
-        common = dict(self.template.parameters)
-        common |= {name: (Entry(None, values[name]),) for name in self.choices}
+        op = find_method(str(values.get(METHOD, self.template.method)))
+        allowed = op.parameters()
+        common = {k: v for k, v in self.template.parameters.items() if k in allowed}
+        common |= {n: (Entry(None, values[n]),) for n in self.choices if n in allowed}
         models = [dict(m.parameters) for m in self.template.models]
-        for knob, span in self.ranges.items():
+        for knob in self.ranges:
+            if knob not in op.knobs:
+                continue
             if op.knobs[knob].whole:
-                number = math.floor(min(float(values[knob]), span.high))
-                common[knob] = (Entry(None, number),)
+                common[knob] = (Entry(None, self._whole(knob, values)),)
             elif op.knobs[knob].per_expert:
-                for label, own in zip(self.labels, models, strict=True):
-                    own[knob] = self._setting(knob, label, values)
+                settings = self._settings(knob, values)
+                for own, setting in zip(models, settings, strict=True):
+                    own[knob] = setting
             else:
-                common[knob] = self._setting(knob, "", values)
+                common[knob] = self._settings(knob, values)[0]
         sources = tuple(
             Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
         )
-        base = self.template.task_base(op)  # mergekit would merge a base that the method ignores
-        recipe = replace(self.template, models=sources, parameters=common, base_model=base)
+        recipe = replace(
+            self.template,
+            method=op.name,
+            models=sources,
+            parameters=common,
+            base_model=self.template.task_base(op),  # mergekit would merge one that is ignored
+            statistics=self.template.statistics if op.traits.statistics else None,
+        )
         return lower(recipe, Layout(self.layers, self.names))
 
-    def _setting(self, knob: str, owner: str, values: Point) -> Setting:
-        """One knob of one expert over depth."""
+    def controls(self, knob: str, values: Point) -> dict[str, list[list[float]]]:
+        """A knob's values by part of a layer: for each expert (or all), one per place."""
+        depth, found = self.depth, {}
+        if self.knob(knob).whole:
+            return {"": [[self._whole(knob, values)] * depth.places]}
+        groups = self.groups()
+        for i, module in enumerate(self.modules):
+            own = groups[i :: len(self.modules)]
+            rows = [[self._value(knob, one, g, values) for g in own] for one in self.owners(knob)]
+            if self.knob(knob).per_expert:
+                coupled = self.ranges[knob].coupled
+                columns = [
+                    to_experts(coupled, [row[p] for row in rows], len(self.labels))
+                    for p in range(depth.places)
+                ]
+                rows = [list(row) for row in zip(*columns, strict=True)]
+            found[module.name] = rows
+        return found
 
-        def at(group: str) -> float:
-            return float(values[self._name(knob, owner, group)])
+    def _whole(self, knob: str, values: Point) -> int:
+        """The whole number that a value stands for."""
+        return math.floor(min(self._value(knob, "", "", values), self.ranges[knob].high))
 
-        if self.groups() == [""]:
-            return (Entry(None, at("")),)
-        halves = ("attention", "mlp") if self.halves else ("",)
-        curves: dict[str, tuple[float, ...]] = {
-            half: tuple(
-                at(".".join(filter(None, (str(self.band(layer)), half))))
-                for layer in range(self.layers)
+    def _value(self, knob: str, one: str, group: str, values: Point) -> float:
+        name = dimension_name(knob, one, group)
+        frozen = self._frozen(name)
+        return float(values[name]) if frozen is None else frozen
+
+    def _settings(self, knob: str, values: Point) -> list[Setting]:
+        """A knob's setting for every expert, or one for all."""
+        controls = self.controls(knob, values)
+        count = len(next(iter(controls.values())))
+        return [
+            setting_of(
+                {m: rows[i] for m, rows in controls.items()}, self.depth, self.modules, self.names
             )
-            for half in halves
-        }
-        norm = Entry("model.norm", curves[halves[-1]][-1])  # behind the last layer
-        attention = [Entry(f, curves["attention"]) for f in ATTENTION] if self.halves else []
-        return (norm, *attention, Entry(None, curves[halves[-1]]))
+            for i in range(count)
+        ]
 
-    @staticmethod
-    def _name(knob: str, owner: str, group: str) -> str:
-        return ".".join(filter(None, (knob, owner, group)))
+
+def dimension_name(knob: str, one: str, group: str) -> str:
+    """Such as "weight.math.2.mlp"; what does not apply is left out."""
+    return ".".join(filter(None, (knob, one, group)))

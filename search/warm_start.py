@@ -4,29 +4,33 @@ from collections.abc import Callable, Sequence
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.registry import Value
+from search.points import uniform
 from search.space import SearchSpace
+
+Start = dict[str, Value] | None
+"""A point, or None where the space does not hold it."""
 
 _TENTHS = [i / 10 for i in range(11)]
 
 
-def linear_grid(space: SearchSpace) -> list[dict[str, Value]]:
+def linear_grid(space: SearchSpace) -> list[Start]:
     """(l, 1-l) for l = 0, 0.1 ... 1; for more than two experts each alone and their average.
 
     Source: the linear rows of arXiv:2502.13487.
     """
     count = len(space.labels)
     if count == 2:
-        return [space.uniform((1 - l, l), {}) for l in _TENTHS]  # noqa: E741 (the paper's letter)
+        return [uniform(space, (1 - l, l), {}) for l in _TENTHS]  # noqa: E741 (the paper's letter)
     alone = [[float(i == j) for j in range(count)] for i in range(count)]
-    return [space.uniform(w, {}) for w in [*alone, [1 / count] * count]]
+    return [uniform(space, w, {}) for w in [*alone, [1 / count] * count]]
 
 
-def task_vector_grid(space: SearchSpace) -> list[dict[str, Value]]:
+def task_vector_grid(space: SearchSpace) -> list[Start]:
     """One lambda = 0, 0.1 ... 1 for all experts (the task-vector rows of arXiv:2502.13487)."""
-    return [space.uniform([l] * len(space.labels), {}) for l in _TENTHS]  # noqa: E741
+    return [uniform(space, [l] * len(space.labels), {}) for l in _TENTHS]  # noqa: E741
 
 
-def density_grid(space: SearchSpace) -> list[dict[str, Value]]:
+def density_grid(space: SearchSpace) -> list[Start]:
     """Lambda in {0.5, 0.7, 1.0} x density in {0.2, 0.4, 0.6, 0.8} (TIES, DARE: arXiv:2502.13487).
 
     Empty where no density is searched.
@@ -34,13 +38,13 @@ def density_grid(space: SearchSpace) -> list[dict[str, Value]]:
     if "density" not in space.ranges:
         return []
     return [
-        space.uniform([lam] * len(space.labels), {"density": density})
+        uniform(space, [lam] * len(space.labels), {"density": density})
         for lam in (0.5, 0.7, 1.0)
         for density in (0.2, 0.4, 0.6, 0.8)
     ]
 
 
-GRIDS: dict[str, Callable[[SearchSpace], list[dict[str, Value]]]] = {
+GRIDS: dict[str, Callable[[SearchSpace], list[Start]]] = {
     "linear_grid": linear_grid,
     "task_vector_grid": task_vector_grid,
     "density_grid": density_grid,
@@ -58,6 +62,8 @@ def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, Valu
         if name not in GRIDS:
             raise UserError(f"warm_start: there is no grid {name!r}{did_you_mean(name, GRIDS)}")
         for point in GRIDS[name](space) if space.dimensions() else ():
-            if point not in points:  # without a searched weight, a grid is one point
+            if (
+                point is not None and point not in points
+            ):  # without a searched weight, a grid is one point
                 points.append(point)
     return points

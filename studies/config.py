@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from objectives.records import Average
+from search.coupling import Coupling
+from search.modules import REST
 from search.warm_start import GRIDS
 
 
@@ -20,25 +22,67 @@ class Expert(_Strict):
     name: str | None = None
 
 
+class KnobSearch(_Strict):
+    """How one knob is searched; `[low, high]` alone is short for its range."""
+
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    log: bool | None = None
+    coupled: Coupling = "free"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "KnobSearch":
+        if self.coupled == "simplex":
+            if self.range is not None or self.log is not None:
+                raise ValueError("on a simplex weights sum to 1; leave range and log out")
+        elif self.range is None:
+            raise ValueError("range must be [low, high]")
+        elif not self.range[0] < self.range[1]:
+            raise ValueError(f"must be [low, high] with low < high, but is {self.range}")
+        return self
+
+    def ends(self) -> tuple[float, float]:
+        """The range; on a simplex each weight lies in [0, 1]."""
+        low, high = self.range or (0.0, 1.0)
+        return low, high
+
+
 class Search(_Strict):
     """What varies; nothing where the method has no knob."""
 
-    knobs: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
-        default_factory=dict
-    )
+    knobs: dict[str, KnobSearch] = Field(default_factory=dict)
     choices: dict[str, list[Any]] = Field(default_factory=dict)
-    bands: int | Literal["layers"] = 1
-    halves: bool = False
+    bands: Annotated[int, Field(gt=0)] | Literal["layers"] | list[int] | None = None
+    curve: Annotated[int, Field(gt=1)] | None = None
+    modules: list[Literal["attention", "mlp", "norms"]] | dict[str, list[str]] = Field(
+        default_factory=list
+    )
+    freeze: dict[str, float] = Field(default_factory=dict)
 
-    @field_validator("knobs")
+    @field_validator("knobs", mode="before")
     @classmethod
-    def _ordered(cls, knobs: dict[str, list[float]]) -> dict[str, list[float]]:
-        for name, (low, high) in knobs.items():
-            if not low < high:
+    def _short(cls, knobs: Any) -> Any:
+        if not isinstance(knobs, dict):
+            return knobs
+        return {k: {"range": v} if isinstance(v, list) else v for k, v in knobs.items()}
+
+    @field_validator("modules")
+    @classmethod
+    def _named(cls, modules: Any) -> Any:
+        if isinstance(modules, list) and len(set(modules)) < len(modules):
+            raise ValueError(f"each part is listed once, but got {modules}")
+        for name, filters in modules.items() if isinstance(modules, dict) else ():
+            if not re.fullmatch(r"[A-Za-z_]\w*", name) or name == REST or not filters:
                 raise ValueError(
-                    f"{name} must be [low, high] with low < high, but is {[low, high]}"
+                    f"a part has a name other than {REST!r} of letters, digits and _, and at "
+                    f"least one filter, but got {{{name}: {filters}}}"
                 )
-        return knobs
+        return modules
+
+    @model_validator(mode="after")
+    def _one_depth(self) -> "Search":
+        if self.bands is not None and self.curve is not None:
+            raise ValueError("depth is searched by `bands` or along a `curve`, not both")
+        return self
 
 
 class DataFiles(_Strict):

@@ -102,21 +102,13 @@ def draw_choices(
 
 
 def _rows_of(space: SearchSpace, knob: str, values: Mapping[str, float]) -> dict[str, list[float]]:
-    """One list of values per layer for every expert and half."""
-    rows: dict[str, list[float]] = {}
-    for name, value in values.items():
-        parts = name.split(".")
-        if parts[0] != knob:
-            continue
-        owner = parts[1] if len(parts) > 1 and parts[1] in space.labels else ""
-        rest = parts[2:] if owner else parts[1:]
-        band = int(rest[0]) if rest else None
-        label = " ".join(filter(None, (owner or "all", *rest[1:])))
-        row = rows.setdefault(label, [0.0] * space.layers)
-        for layer in range(space.layers):
-            if band is None or space.band(layer) == band:
-                row[layer] = value
-    return rows
+    """One list of values per layer for every expert and part of a layer."""
+    owners = space.labels if space.knob(knob).per_expert else ("all",)
+    return {
+        " ".join(filter(None, (one, part))): list(space.depth.by_layer(row))
+        for part, rows in space.controls(knob, values).items()
+        for one, row in zip(owners, rows, strict=True)
+    }
 
 
 def _figure(panels: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:

@@ -10,8 +10,10 @@ import torch
 from merge_ops.plan import readable
 from merge_ops.resident import ResidentModel
 from merge_ops.solving import Solvable
+from search.points import solutions
 from studies.console import warn
-from studies.setup import StudyFile, make_space
+from studies.setup import StudyFile
+from studies.space_setup import make_space
 
 _LINES = 10  # plain lines for all of it
 _SHORT = 5.0  # seconds below which there is no line between the first and the last
@@ -25,7 +27,7 @@ def prepare(study: StudyFile, resident: ResidentModel) -> None:
     Raises:
         UserError: a choice that does not fit the models.
     """
-    recipes = make_space(study, resident.layers, resident.merged_names).solutions()
+    recipes = solutions(make_space(study, resident.layers, resident.merged_names))
     if not recipes:
         return
     resident.prepare(recipes, Solving(study, len(recipes), resident.device))
@@ -75,7 +77,10 @@ class Solving:
         )
 
     def _title(self) -> str:
-        return f"{self.study.config.name}, solving {self.study.config.method}"
+        return f"{self.study.config.name}, solving {self._methods()}"
+
+    def _methods(self) -> str:
+        return ", ".join(op.name for op in self.study.methods() if op.traits.solve)
 
     def _cost(self, work: Sequence[Solvable]) -> str:
         """How many, of what, and the memory they take."""

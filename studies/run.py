@@ -18,7 +18,8 @@ from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.search_loop import Limits, Search, SearchPlan, run_search
-from studies.setup import StudyFile, identities, load_models, make_space
+from studies.setup import StudyFile, identities, load_models
+from studies.space_setup import make_space
 from studies.statistics import attach, with_statistics
 from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri

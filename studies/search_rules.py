@@ -8,43 +8,84 @@ import torch
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.method import Method
 from merge_ops.registry import MergeOp, Value
+from merge_ops.rewriting import all_methods, find_method
 from merge_ops.settings_yaml import Problems, read_value
 from merge_ops.tensor_merge import merge_tensor
 from merge_ops.yaml_file import Location
 from search.dimension import Choice
+from search.space import METHOD
 from studies.config import Search, StudyConfig
 
 Choices = dict[str, tuple[Value, ...]]
 """The listed values of each knob or option that is searched over a list, by its name."""
 
 
-def search_misfits(config: StudyConfig, op: Method) -> Problems:
-    """Rules between the method's knobs and what is searched in intervals."""
-    search = config.search
-    if not op.knobs and search != Search(choices=search.choices):
-        text = f"search: {op.name} has no knob to search; leave this key out"
+def searched_methods(config: StudyConfig) -> list[Method]:
+    """Every method that a study's candidates may have; its own first."""
+    names = dict.fromkeys([config.method, *map(str, config.search.choices.get(METHOD, ()))])
+    return [find_method(name) for name in names]
+
+
+def method_problems(config: StudyConfig) -> Problems:
+    """Names that are no method's, and methods that cannot stand in a list of methods."""
+    known = {op.name: op for op in all_methods()}
+    listed: list[tuple[Location, Any]] = [(("method",), config.method)]
+    listed += [
+        (("search", "choices", METHOD, i), name)
+        for i, name in enumerate(config.search.choices.get(METHOD, ()))
+    ]
+    problems: Problems = []
+    for place, name in listed:
+        dotted = ".".join(map(str, place))
+        if name not in known:
+            text = f"{dotted}: there is no merge method {name!r}; known are {sorted(known)}"
+            problems.append((place, text))
+        elif len(listed) > 1 and (known[name].traits.views or known[name].traits.statistics):
+            text = "gives views or takes statistics, and is searched in a study of its own"
+            problems.append((place, f"{dotted}: {name} {text}"))
+    names = [name for _, name in listed[1:]]
+    if not problems and names and config.method not in names:
+        text = f"method: must be one of search.choices.method, {names}; the search begins there"
+        problems.append((("method",), text))
+    return problems
+
+
+def search_misfits(config: StudyConfig) -> Problems:
+    """Rules between the methods' knobs and what is searched in intervals."""
+    search, ops = config.search, searched_methods(config)
+    title = " or ".join(op.name for op in ops)
+    knobs = {name for op in ops for name in op.knobs}
+    if not knobs and search != Search(choices=search.choices):
+        text = f"search: {title} has no knob to search; leave this key out"
         return [(("search",), text)]
     problems: Problems = []
-    costly = solved_knobs(op)
-    known = sorted(set(op.knobs) - set(costly))
-    if op.knobs and not (search.knobs or search.choices):
-        lists = f", or `choices` a list of values of one of {listable(op)}" if listable(op) else ""
-        text = f"search: `knobs` must give at least one of {known} as [low, high]{lists}"
+    known = sorted(knobs - {name for op in ops for name in solved_knobs(op)})
+    if knobs and not (search.knobs or search.choices):
+        lists = sorted({name for op in ops for name in listable(op)})
+        more = f", or `choices` a list of values of one of {lists}" if lists else ""
+        text = f"search: `knobs` must give at least one of {known} as [low, high]{more}"
         problems.append((("search",), text))
-    for knob, (low, high) in search.knobs.items():
+    for knob, span in search.knobs.items():
         place = ("search", "knobs", knob)
-        if knob in costly:
+        own = [op for op in ops if knob in op.knobs]
+        costly = [op.name for op in own if knob in solved_knobs(op)]
+        if costly:
+            low, high = span.ends()
             text = (
-                f"search.knobs.{knob}: {op.name} solves every tensor anew for each {knob}, so it "
-                f"is searched over a short list: search.choices.{knob}: [{low:g}, {high:g}]"
+                f"search.knobs.{knob}: {costly[0]} solves every tensor anew for each {knob}, so "
+                f"it is searched over a short list: search.choices.{knob}: [{low:g}, {high:g}]"
             )
             problems.append((place, text))
-        elif knob not in op.knobs:
-            text = f"search.knobs.{knob}: {op.name} searches {known}, not {knob!r}"
+        elif not own:
+            hint = did_you_mean(knob, known)
+            text = f"search.knobs.{knob}: {title} searches {known}, not {knob!r}{hint}"
             problems.append((place, text))
         elif knob in config.parameters:
             text = f"parameters.{knob}: a knob is either searched or fixed, but this one is both"
             problems.append((("parameters", knob), text))
+        elif span.coupled != "free" and not own[0].knobs[knob].per_expert:
+            text = f"search.knobs.{knob}.coupled: {title} has one {knob} for all experts anyway"
+            problems.append(((*place, "coupled"), text))
     return problems
 
 
@@ -60,11 +101,17 @@ def listable(op: Method) -> list[str]:
     return sorted([*one, *(option for option in op.options if option not in switches)])
 
 
-def read_choices(config: StudyConfig, op: Method, problems: Problems) -> Choices:
+def read_choices(config: StudyConfig, problems: Problems) -> Choices:
     """Check and convert `search.choices`; what is wrong is appended to `problems`."""
     choices: Choices = {}
+    ops = searched_methods(config)
     for name, content in config.search.choices.items():
+        op = next((op for op in ops if name in op.parameters()), ops[0])
         place: Location = ("search", "choices", name)
+        if name == METHOD:
+            problems += _list_problems(config, name, content, place)
+            choices[name] = tuple(content)
+            continue
         problem = _name_problem(config, op, name)
         if problem:
             problems.append((place, f"search.choices.{name}: {problem}"))

@@ -7,18 +7,23 @@ from pathlib import Path
 
 from merge_ops.hub import weights_sha256
 from merge_ops.method import Method
-from merge_ops.recipe import Recipe, Source
+from merge_ops.recipe import Recipe, Setting, Source
 from merge_ops.references import locate
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
-from merge_ops.rewriting import Rewrite, all_methods, find_method
+from merge_ops.rewriting import Rewrite, find_method
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.yaml_file import YamlFile, read_yaml, validate
-from search.space import KnobRange, SearchSpace
 from search.warm_start import GRIDS
 from studies.config import StudyConfig
 from studies.console import warn
-from studies.search_rules import Choices, read_choices, search_misfits
+from studies.search_rules import (
+    Choices,
+    method_problems,
+    read_choices,
+    search_misfits,
+    searched_methods,
+)
 from studies.statistics_settings import statistics_problems
 from studies.tasks import task_misfits, template_tasks
 
@@ -49,10 +54,20 @@ class StudyFile:
         return self.file.path.parent
 
     def solutions(self) -> int:
-        """How many task vectors the method solves for each tensor; 0 if it solves none."""
-        traits = find_method(self.template.method).traits
-        lists = [len(values) for name, values in self.choices.items() if name != traits.scale]
-        return prod(lists) if traits.solve else 0
+        """How many task vectors its methods solve for each tensor; 0 if they solve none."""
+        return sum(
+            prod(
+                len(values)
+                for name, values in self.choices.items()
+                if name != op.traits.scale and name in op.parameters()
+            )
+            for op in self.methods()
+            if op.traits.solve
+        )
+
+    def methods(self) -> list[Method]:
+        """Every method that its candidates may have; its own first."""
+        return searched_methods(self.config)
 
     def target_index(self) -> int | None:
         """Which of the experts is the target itself, or None."""
@@ -70,18 +85,18 @@ def read_study(path: Path) -> StudyFile:
     file = read_yaml(path)
     config = validate(file, StudyConfig)
     problems: Problems = []
-    ops = {op.name: op for op in all_methods()}
-    op = ops.get(config.method)
-    if op is None:
-        text = f"method: there is no merge method {config.method!r}; known are {sorted(ops)}"
-        raise file.error([(("method",), text)])
-    template = _template(config, op, path.parent, problems)
+    problems += method_problems(config)
+    if problems:
+        raise file.error(problems)
+    op = find_method(config.method)
+    template = _template(config, searched_methods(config), path.parent, problems)
     names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
     template = replace(template, tasks=template_tasks(template, op, names))
-    problems += _misfits(config, op) + task_misfits(config, op, names, template.tasks)
-    choices = read_choices(config, op, problems)
-    if isinstance(op, Rewrite):
-        problems += _lacks(config, op, template)
+    problems += _misfits(config) + task_misfits(config, op, names, template.tasks)
+    choices = read_choices(config, problems)
+    for rewrite in searched_methods(config):
+        if isinstance(rewrite, Rewrite):
+            problems += _lacks(config, rewrite, template)
     labels = tuple(name.replace(".", "-") for name in names)
     problems += statistics_problems(config, op, labels)
     if problems:
@@ -92,7 +107,9 @@ def read_study(path: Path) -> StudyFile:
     return StudyFile(config, file, template, labels, out, choices)
 
 
-def _template(config: StudyConfig, op: Method, folder: Path, problems: Problems) -> Recipe:
+def _template(
+    config: StudyConfig, ops: Sequence[Method], folder: Path, problems: Problems
+) -> Recipe:
     """The part of every candidate that the search does not change."""
 
     def model(text: str | None, *place: str | int) -> str | None:
@@ -109,11 +126,15 @@ def _template(config: StudyConfig, op: Method, folder: Path, problems: Problems)
     dtype = config.runtime.dtype
     known = {"target", "reward_head"}
     chosen = config.runtime.template
+    parameters: dict[str, Setting] = {}
+    for key, value in config.parameters.items():
+        op = next((op for op in ops if key in op.parameters()), ops[0])
+        parameters |= read_settings({key: value}, op, ("parameters",), problems, own=False)
     return Recipe(
-        method=op.name,
+        method=config.method,
         models=tuple(experts),
         base_model=model(config.base, "base"),
-        parameters=read_settings(config.parameters, op, ("parameters",), problems, own=False),
+        parameters=parameters,
         dtype=dtype,
         out_dtype=dtype,
         target=model(config.target, "target"),
@@ -124,12 +145,14 @@ def _template(config: StudyConfig, op: Method, folder: Path, problems: Problems)
     )
 
 
-def _misfits(config: StudyConfig, op: Method) -> Problems:
+def _misfits(config: StudyConfig) -> Problems:
     """Rules between keys."""
-    problems: Problems = []
-    if op.needs_base and config.base is None:
-        problems.append((("method",), f"base: {op.name} needs a base model"))
-    problems += search_misfits(config, op)
+    problems: Problems = [
+        (("method",), f"base: {op.name} needs a base model")
+        for op in searched_methods(config)
+        if op.needs_base and config.base is None
+    ]
+    problems += search_misfits(config)
     problems += [
         (
             ("warm_start", i),
@@ -157,41 +180,10 @@ def _lacks(config: StudyConfig, op: Rewrite, template: Recipe) -> Problems:
         if key not in {*config.parameters, *config.search.knobs, *config.search.choices}
     ]
     for knob, span in config.search.knobs.items():
-        if knob in op.knobs and op.knobs[knob].whole and any(v != int(v) for v in span):
-            text = f"search.knobs.{knob}: must be two whole numbers, but is {span}"
+        if knob in op.knobs and op.knobs[knob].whole and any(v != int(v) for v in span.ends()):
+            text = f"search.knobs.{knob}: must be two whole numbers, but is {span.range}"
             problems.append((("search", "knobs", knob), text))
     return problems
-
-
-def make_space(
-    study: StudyFile, layers: int, names: Sequence[str] = (), *, by_depth: bool = True
-) -> SearchSpace:
-    """The study's search space, or its rival with one value for the whole depth.
-
-    Args:
-        study: the checked file.
-        layers: number of text layers of the resident models.
-        names: canonical names of the tensors that they merge.
-        by_depth: as the file says; otherwise one band and no halves.
-
-    Raises:
-        UserError: more bands than layers, or values that do not fit the layers.
-    """
-    search = study.config.search
-    bands = layers if search.bands == "layers" else search.bands
-    space = SearchSpace(
-        template=study.template,
-        labels=study.labels,
-        ranges={name: KnobRange(*span) for name, span in search.knobs.items()},
-        layers=layers,
-        bands=bands if by_depth else 1,
-        halves=search.halves if by_depth else False,
-        names=tuple(names),
-        choices=study.choices,
-    )
-    for end in (0, 1):  # what does not fit is told before the first trial
-        space.decode({d.name: d.ends()[end] for d in space.dimensions()})
-    return space
 
 
 def prepare_runtime(config: StudyConfig) -> Runtime:

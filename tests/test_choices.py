@@ -14,7 +14,9 @@ from merge_ops.registry import Value
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.solving import Solvable
+from search.depth import Depth, even_bands
 from search.dimension import Choice, Coordinate, Dimension
+from search.points import solutions
 from search.proposer import unit_to_value, value_to_unit
 from search.samplers import SAMPLERS, make_proposer
 from search.space import KnobRange, SearchSpace
@@ -36,7 +38,7 @@ MIXED: list[Coordinate] = [
 def space(choices: dict[str, tuple[Value, ...]], method: str = "swudi") -> SearchSpace:
     template = Recipe(method, (Source("v"), Source("m")), "base", target="v")
     ranges = {"weight": KnobRange(0.0, 1.5)} if method == "ties" else {}
-    return SearchSpace(template, ("vlm", "math"), ranges, 6, choices=choices)
+    return SearchSpace(template, ("vlm", "math"), ranges, Depth(6), choices=choices)
 
 
 def test_a_point_puts_its_listed_values_into_the_recipe() -> None:
@@ -61,16 +63,16 @@ def test_a_search_begins_at_the_methods_default_or_at_the_first_value() -> None:
 
 
 def test_every_combination_but_the_scale_is_solved() -> None:
-    found = [r.parameters for r in space(CHOICES).solutions()]
+    found = [r.parameters for r in solutions(space(CHOICES))]
     pairs = [(p["t"][0].value, p["init"][0].value) for p in found]
     assert pairs == [(t, i) for t in (100.0, 1000.0, 300.0) for i in ("mean", "zero")]
-    assert space({"normalize": (True, False)}, "ties").solutions() == []
+    assert solutions(space({"normalize": (True, False)}, "ties")) == []
 
 
 def test_a_search_without_any_list_solves_its_one_task_vector() -> None:
     template = Recipe("tsv", (Source("v"),), "base")
-    one = SearchSpace(template, ("vlm",), {"alpha": KnobRange(0.5, 1.5)}, 6, bands=2)
-    assert len(one.solutions()) == 1
+    one = SearchSpace(template, ("vlm",), {"alpha": KnobRange(0.5, 1.5)}, even_bands(6, 2))
+    assert len(solutions(one)) == 1
 
 
 def test_grids_keep_the_lists_at_their_defaults_and_hold_no_point_twice() -> None:
@@ -131,7 +133,7 @@ def lists_of(models: dict[str, str]) -> list[Recipe]:
     sources = tuple(Source(models[name]) for name in ("a", "b"))
     template = Recipe("swudi", sources, models["base"], dtype="float32")
     choices: dict[str, tuple[Value, ...]] = {"t": (100.0, 900.0), "init": ("sum", "mean")}
-    found = SearchSpace(template, ("a", "b"), {}, 3, choices=choices).solutions()
+    found = solutions(SearchSpace(template, ("a", "b"), {}, Depth(3), choices=choices))
     assert len(found) == 4
     return found
 

@@ -21,7 +21,9 @@ from merge_ops.residency import Runtime, load_resident
 from merge_ops.resolving import lookup, resolve
 from merge_ops.rewriting import all_methods, all_rewrites, find_method
 from merge_ops.tensors import share
+from search.depth import Depth, even_bands
 from search.dimension import Dimension
+from search.modules import listed
 from search.space import KnobRange, SearchSpace
 from studies import cli
 from studies.export import build_checkpoint
@@ -260,7 +262,9 @@ def test_a_boundary_that_the_models_do_not_have_is_located(
 def test_every_boundary_of_a_searched_range_has_the_same_share() -> None:
     template = Recipe("layer_swap", (Source("t"), Source("e")), target="t")
     ranges = {"b": KnobRange(-1, 3), "alpha": KnobRange(0.0, 0.5)}
-    space = SearchSpace(template, ("t", "e"), ranges, 4, bands=2, halves=True, names=NAMES)
+    space = SearchSpace(
+        template, ("t", "e"), ranges, even_bands(4, 2), listed(["attention", "mlp"]), NAMES
+    )
     names = [d.name for d in space.dimensions()]
     assert names[0] == "b"
     assert len(names) == 1 + 4
@@ -278,7 +282,7 @@ def test_every_boundary_of_a_searched_range_has_the_same_share() -> None:
             alpha = 1.0 if layer in kept else point[f"alpha.{layer // 2}.mlp"]
             assert weights(recipe, name)["t"] == alpha
     with pytest.raises(ValueError, match="named tensors"):
-        SearchSpace(template, ("t", "e"), ranges, 4)
+        SearchSpace(template, ("t", "e"), ranges, Depth(4))
 
 
 def test_a_study_searches_a_rewrite(small_study: Callable[..., Path]) -> None:

@@ -13,8 +13,11 @@ from merge_ops.recipe import Recipe, Source
 from merge_ops.registry import Value, get_op
 from merge_ops.resolving import resolve
 from objectives.records import ExampleScore, ScoreSet
+from search.depth import Depth, even_bands
 from search.dimension import Coordinate, Dimension
+from search.modules import WHOLE, listed
 from search.optuna_proposer import distribution
+from search.points import uniform
 from search.proposer import Proposer
 from search.samplers import SAMPLERS, make_proposer
 from search.selection import confirm, finalists
@@ -31,7 +34,8 @@ def space(bands: int = 3, *, halves: bool = False, method: str = "ties") -> Sear
         ranges = {"weight": KnobRange(0.0, 1.5)}
     if method == "task_arithmetic":
         ranges = {"weight": KnobRange(0.0, 1.5), "lambda": KnobRange(0.5, 1.0)}
-    return SearchSpace(template, ("vlm", "math"), ranges, 6, bands, halves)
+    modules = listed(["attention", "mlp"]) if halves else WHOLE
+    return SearchSpace(template, ("vlm", "math"), ranges, even_bands(6, bands), modules)
 
 
 def weight_of(recipe: Recipe, name: str, layer: int | None) -> object:
@@ -79,7 +83,8 @@ def test_recipes_of_methods_that_ignore_a_base_name_none() -> None:
     """Mergekit would merge the base too, and then miss its weight."""
     for method, base in (("linear", None), ("task_arithmetic", "base")):
         one = space(method=method)
-        point = one.uniform([0.5, 0.5], {})
+        point = uniform(one, [0.5, 0.5], {})
+        assert point is not None
         assert one.decode(point).base_model == base
 
 
@@ -88,7 +93,7 @@ def test_spaces_that_cannot_be_are_refused() -> None:
         space(7)
     template = Recipe("ties", (Source("v"),), "base")
     with pytest.raises(UserError, match="no knob 'wieght' to search, did you mean 'weight'"):
-        SearchSpace(template, ("v",), {"wieght": KnobRange(0, 1)}, 6)
+        SearchSpace(template, ("v",), {"wieght": KnobRange(0, 1)}, Depth(6))
 
 
 def test_the_published_grids() -> None:
@@ -105,7 +110,7 @@ def test_the_published_grids() -> None:
 
 def test_a_grid_of_weights_is_one_point_where_no_weight_is_searched() -> None:
     template = Recipe("regmean", (Source("v"), Source("m")), target="v")
-    one = SearchSpace(template, ("vlm", "math"), {"a": KnobRange(0.0, 1.0)}, 6)
+    one = SearchSpace(template, ("vlm", "math"), {"a": KnobRange(0.0, 1.0)}, Depth(6))
     assert warm_points(["linear_grid", "task_vector_grid"], one) == [{"a": 0.9}]
 
 

@@ -253,7 +253,7 @@ def test_every_method_runs_as_a_study(small_study: MakeStudy, method: str, sampl
         method=method,
         sampler=sampler,
         compare=False,
-        search={"knobs": knobs, "bands": 2, "halves": True},
+        search={"knobs": knobs, "bands": 2, "modules": ["attention", "mlp"]},
     )
     results, out = run(path)
     assert (results["trials"], results["failed_trials"]) == (13, 0)

@@ -1,0 +1,63 @@
+"""From the `search:` of a study file to its search space."""
+
+from collections.abc import Sequence
+
+from merge_ops.knobs import Knob
+from search.depth import Depth, even_bands
+from search.modules import WHOLE, Module, listed, mapped
+from search.space import KnobRange, SearchSpace
+from studies.config import KnobSearch, Search
+from studies.setup import StudyFile
+
+
+def make_space(
+    study: StudyFile, layers: int, names: Sequence[str] = (), *, by_depth: bool = True
+) -> SearchSpace:
+    """The study's search space, or its rival with one value for the whole depth.
+
+    Args:
+        study: the checked file.
+        layers: number of text layers of the resident models.
+        names: canonical names of the tensors that they merge.
+        by_depth: as the file says; otherwise one value for all layers and parts of them.
+
+    Raises:
+        UserError: more bands than layers, frozen values that are not searched, or values that do
+            not fit the layers.
+    """
+    search = study.config.search
+    knobs = {name: knob for op in reversed(study.methods()) for name, knob in op.knobs.items()}
+    space = SearchSpace(
+        template=study.template,
+        labels=study.labels,
+        ranges={name: _range(span, knobs[name]) for name, span in search.knobs.items()},
+        depth=_depth(search, layers) if by_depth else Depth(layers),
+        modules=_modules(search, names) if by_depth else WHOLE,
+        names=tuple(names),
+        choices=study.choices,
+        frozen=search.freeze if by_depth else {},
+    )
+    for end in (0, 1):  # what does not fit is told before the first trial
+        space.decode({d.name: d.ends()[end] for d in space.dimensions()})
+    return space
+
+
+def _range(span: KnobSearch, knob: Knob) -> KnobRange:
+    """A knob that is declared logarithmic is searched so wherever its range allows it."""
+    low, high = span.ends()
+    log = span.log if span.log is not None else knob.log and low > 0
+    return KnobRange(low, high, log, span.coupled)
+
+
+def _depth(search: Search, layers: int) -> Depth:
+    if search.curve is not None:
+        return Depth(layers, points=search.curve)
+    if isinstance(search.bands, list):
+        return Depth(layers, tuple(search.bands))
+    return even_bands(layers, layers if search.bands == "layers" else search.bands or 1)
+
+
+def _modules(search: Search, names: Sequence[str]) -> tuple[Module, ...]:
+    if isinstance(search.modules, dict):
+        return mapped(search.modules, names) if search.modules else WHOLE
+    return listed(search.modules)
