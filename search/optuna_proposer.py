@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.dimension import Choice, Coordinate
@@ -12,6 +12,7 @@ from search.proposer import Proposal, derived_seed
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
+    "gp": lambda seed: GPSampler(seed=seed),
     "random": lambda seed: RandomSampler(seed=seed),
 }
 
@@ -30,12 +31,14 @@ class OptunaProposer:
     point writes nothing to the ledger.
     """
 
-    def __init__(self, name: str, dimensions: Sequence[Coordinate], seed: int) -> None:
-        """Args: `name` is a key of `SAMPLERS`."""
+    def __init__(
+        self, name: str, dimensions: Sequence[Coordinate], seed: int, objectives: int = 1
+    ) -> None:
+        """Args: `name` is a key of `SAMPLERS`; a trial has so many figures as `objectives`."""
         self._make = SAMPLERS[name]
         self._seed = seed
         self._distributions = {d.name: distribution(d) for d in dimensions}
-        self._study = optuna.create_study(direction="maximize")
+        self._study = optuna.create_study(directions=["maximize"] * objectives)
         self._seen = 0
 
     def propose(self, trials: Sequence[FrozenTrial]) -> Proposal:

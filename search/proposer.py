@@ -33,8 +33,8 @@ class Proposer(Protocol):
     same point, so a study that was killed goes on as if it had not been.
     """
 
-    def propose(self, trials: Sequence["FrozenTrial"], /) -> Proposal:
-        """The next point, given all finished trials in order."""
+    def propose(self, trials: Sequence["FrozenTrial"], /) -> Proposal | None:
+        """The next point, given all finished trials in order; None where no point is left."""
         ...
 
 

@@ -7,6 +7,8 @@ from merge_ops.registry import Value
 from search.points import uniform
 from search.space import SearchSpace
 
+WARM = "warm start"
+"""Who proposes the points of this file."""
 Start = dict[str, Value] | None
 """A point, or None where the space does not hold it."""
 

@@ -14,6 +14,7 @@ from objectives.records import ScoreSet, combined
 from objectives.statistics import interval, mcnemar, paired_difference
 from search.selection import Confirmed, confirm
 from search.space import SearchSpace
+from search.warm_start import WARM
 from studies.evaluator import Evaluator
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
@@ -110,7 +111,7 @@ def rival_rows(
     ledger: Ledger, space: SearchSpace, evaluator: Evaluator, count: int
 ) -> list[tuple[str, Confirmed]]:
     """The best of the one-coefficient grids, and the best of the search without depth."""
-    grid = [t for t in ledger.trials if t.user_attrs["source"] == "grid" and _single(t, space)]
+    grid = [t for t in ledger.trials if t.user_attrs["source"] == WARM and _single(t, space)]
     rows = []
     if grid:
         rows.append((BEST_SINGLE, confirm_best(grid, space, evaluator, count)[0]))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from objectives.records import Average
 from search.coupling import Coupling
 from search.modules import REST
+from search.samplers import Sampler
 from search.warm_start import GRIDS
 
 
@@ -195,7 +196,7 @@ class StudyConfig(_Strict):
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
     statistics: StatisticsConfig | None = None
-    sampler: Literal["tpe", "cma", "random"] = "tpe"
+    sampler: Sampler = "tpe"
     warm_start: list[str] = Field(default_factory=lambda: list(GRIDS))
     budget: Budget = Field(default_factory=Budget)
     confirm_top: Annotated[int, Field(gt=0)] = 8

@@ -33,7 +33,7 @@ class Outcome:
     Attributes:
         values: the point, by dimension.
         digest: of the recipe it decodes to.
-        source: who proposed it: "grid", or the sampler's name.
+        source: who proposed it: "warm start", or the sampler's name.
         sets: per-example scores on the selection split; empty if the trial failed.
         value: the combined score, or None if the trial failed.
         reason: why it failed, or an empty string.

@@ -7,8 +7,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.space import SearchSpace
+from search.warm_start import WARM
 
-_COLOURS = {"grid": "#8a8f98", "tpe": "#2a6fbb", "cma": "#2a6fbb", "random": "#2a6fbb"}
+_PUBLISHED, _SEARCHED = "#8a8f98", "#2a6fbb"
 
 
 def draw_history(
@@ -24,12 +25,21 @@ def draw_history(
     figure, axes = _figure(len(searches), (6.4, 4.0))
     for axis, (title, trials) in zip(axes, searches.items(), strict=True):
         scored = [t for t in trials if t.value is not None]
-        sources = sorted({t.user_attrs["source"] for t in scored}, key=lambda s: (s != "grid", s))
+        sources = sorted({t.user_attrs["source"] for t in scored}, key=lambda s: (s != WARM, s))
         for source in sources:
             own = [t for t in scored if t.user_attrs["source"] == source]
-            label = "published grid" if source == "grid" else source
+            published = source == WARM
+            label = "published grid" if published else source
+            colour = _PUBLISHED if published else _SEARCHED
             numbers, values = [t.number for t in own], [t.value for t in own]
-            axis.scatter(numbers, values, s=14, color=_COLOURS.get(source), label=label, alpha=0.8)
+            axis.scatter(
+                numbers,
+                values,
+                s=14,
+                color=colour,
+                label=label,
+                alpha=0.8,
+            )
         best, running = float("-inf"), []
         for trial in scored:
             best = max(best, trial.value or best)

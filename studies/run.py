@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.samplers import ONLY, make_proposer
+from search.samplers import ONLY, make_proposer, resolve_sampler
 from search.warm_start import warm_points
 from studies.config import seconds
 from studies.console import warn
@@ -110,7 +110,8 @@ def _search(
     resident = evaluator.resident
     space = make_space(study, resident.layers, resident.merged_names, by_depth=name == SEARCH)
     dimensions = space.dimensions()
-    trials, sampler = config.budget.trials, str(config.sampler)
+    trials = config.budget.trials
+    sampler = resolve_sampler(config.sampler, dimensions, trials)
     if not dimensions:
         trials, sampler = 1, ONLY
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
@@ -119,7 +120,7 @@ def _search(
     plan = SearchPlan(
         space=space,
         warm=warm_points(config.warm_start, space),
-        proposer=make_proposer(config.sampler, dimensions, config.seed),
+        proposer=make_proposer(sampler, dimensions, config.seed, trials),
         sampler=sampler,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"

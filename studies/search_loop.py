@@ -12,6 +12,7 @@ from objectives.errors import ObjectiveError
 from objectives.records import combined
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
+from search.warm_start import WARM
 from studies.evaluator import Evaluator
 from studies.ledger import Ledger, Outcome
 
@@ -76,6 +77,8 @@ def run_search(
     while not limits.reached(len(ledger.trials)):
         start = time.perf_counter()
         proposal, source = _next(plan, ledger.trials)
+        if proposal is None:
+            return
         suggest = time.perf_counter() - start
         trial = ledger.tell(_score(plan.space, proposal, source, evaluator, suggest))
         on_trial(trial)
@@ -86,10 +89,10 @@ def run_search(
             )
 
 
-def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal, str]:
+def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal | None, str]:
     """The next warm start, or the proposer's next point."""
     if len(trials) < len(plan.warm):
-        return Proposal(plan.warm[len(trials)]), "grid"
+        return Proposal(plan.warm[len(trials)]), WARM
     return plan.proposer.propose(trials), plan.sampler
 
 

@@ -63,7 +63,7 @@ def test_a_study_over_lists_solves_first_and_never_again(
     assert f"solving swudi: {count} task vectors in " in lines
 
     trials = read_trials(study.out)
-    assert [t.user_attrs["source"] for t in trials] == ["grid"] + 13 * ["tpe"]
+    assert [t.user_attrs["source"] for t in trials] == ["warm start"] + 13 * ["tpe"]
     assert {t.params["t"] for t in trials} == {100.0, 1000.0}
     assert {t.params["init"] for t in read_trials(study.out, GLOBAL)} == {"sum", "mean"}
     assert trials[0].params == {
@@ -108,7 +108,7 @@ def test_lists_alone_are_enough_and_cma_takes_numbers(small_study: MakeStudy) ->
     assert results["sampler"] == "cma"
     assert not (study.out / DEPTH).exists()
     trials = read_trials(study.out)
-    assert {t.user_attrs["source"] for t in trials} == {"grid", "cma"}
+    assert {t.user_attrs["source"] for t in trials} == {"warm start", "cma"}
     assert {t.params["lambda"] for t in trials} <= {0.4, 0.8, 1.2}
 
 

@@ -18,7 +18,7 @@ SETS = (ScoreSet("o", "micro", 1.0, (ExampleScore("x", 1.0, "c"), ExampleScore("
 def outcome(w: float, value: float | None = 0.5) -> Outcome:
     sets = SETS if value is not None else ()
     reason = "" if value is not None else "boom"
-    return Outcome({"w": w}, f"d{w}", "grid", sets, value, reason, {"score": 0.25}, {"k": 3})
+    return Outcome({"w": w}, f"d{w}", "warm start", sets, value, reason, {"score": 0.25}, {"k": 3})
 
 
 def test_trials_come_back_as_they_were_told(tmp_path: Path) -> None:

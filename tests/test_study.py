@@ -257,7 +257,7 @@ def test_every_method_runs_as_a_study(small_study: MakeStudy, method: str, sampl
     )
     results, out = run(path)
     assert (results["trials"], results["failed_trials"]) == (13, 0)
-    assert {t.user_attrs["source"] for t in read_trials(out)} == {"grid", "tpe"}
+    assert {t.user_attrs["source"] for t in read_trials(out)} == {"warm start", "tpe"}
     assert read_recipe(out / RECIPE).method == method
 
 

@@ -55,7 +55,7 @@ def test_runs_equal_the_ledger(
             "kind": "trial",
             "trial": str(trial.number),
             "state": "FAIL" if trial.number == 2 else "COMPLETE",
-            "source": "grid",
+            "source": "warm start",
             "digest": f"digest-{trial.number}",
             "sampler": "tpe",
             "ledger": ledger_tag(ledger.trials),
@@ -148,7 +148,7 @@ def test_a_new_ledger_under_an_old_name_is_mirrored_whole(store: Store) -> None:
 def test_many_parameters_are_sent_in_parts(store: Store, tmp_path: Path) -> None:
     names = [f"weight.math.{i}" for i in range(230)]
     ledger = Ledger(tmp_path, SEARCH, [Dimension(name, 0.0, 1.0, 0.0) for name in names])
-    ledger.tell(Outcome(dict.fromkeys(names, 0.5), "d", "grid", (), None, "reason", {}))
+    ledger.tell(Outcome(dict.fromkeys(names, 0.5), "d", "warm start", (), None, "reason", {}))
     assert mirrored(ledger, store.uri, "many").complete
     assert len(store.runs("many")["trial-0000"].data.params) == 230
 

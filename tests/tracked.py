@@ -19,7 +19,7 @@ def outcome(number: int, *, failed: bool = False) -> Outcome:
     return Outcome(
         values={name: i + 0.1 * number for i, name in enumerate(NAMES)},
         digest=f"digest-{number}",
-        source="grid",
+        source="warm start",
         sets=() if failed else (ScoreSet("vqa", "micro", 1.0, scores),),
         value=None if failed else sum(values) / 2,
         reason="the merged model's scores are not finite" if failed else "",

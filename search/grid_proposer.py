@@ -1,0 +1,74 @@
+"""Every point of a regular grid, once."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from merge_ops.errors import UserError
+from merge_ops.registry import Value
+from search.dimension import Choice, Coordinate
+from search.proposer import Proposal, derived_seed, unit_to_value
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+PLACE = "grid_place"
+
+
+class GridProposer:
+    """A grid with as many levels per number as the budget allows, both ends included.
+
+    Its points come in a shuffled order, so that a search that is stopped early has seen all of
+    the space.
+    """
+
+    def __init__(self, dimensions: Sequence[Coordinate], seed: int, budget: int) -> None:
+        """Choose the number of levels.
+
+        Args:
+            dimensions: what is searched; a list is taken whole.
+            seed: of the order.
+            budget: how many points there may be.
+
+        Raises:
+            UserError: two levels per number are more points than the budget.
+        """
+        self._dimensions = list(dimensions)
+        lists = math.prod(len(d.values) for d in dimensions if isinstance(d, Choice))
+        numbers = sum(not isinstance(d, Choice) for d in dimensions)
+        levels = 2
+        while numbers and lists * (levels + 1) ** numbers <= budget:
+            levels += 1
+        if lists * levels**numbers > budget:
+            raise UserError(
+                f"a grid of two levels for each of {numbers} numbers has {lists * 2**numbers} "
+                f"points, but the budget is {budget} trials; search fewer dimensions, or use "
+                "sampler: qmc, whose points fill the space with any budget."
+            )
+        self._axes = [_levels(d, levels) for d in self._dimensions]
+        self._size = math.prod(map(len, self._axes))
+        self._seed = derived_seed(seed, "grid")
+
+    def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal | None:
+        """The next point of the grid, or None where all were proposed."""
+        place = sum(PLACE in t.user_attrs for t in trials)
+        if place >= self._size:
+            return None
+        rest, values = self._shuffled(place), {}
+        for dimension, axis in zip(self._dimensions, self._axes, strict=True):
+            rest, index = divmod(rest, len(axis))
+            values[dimension.name] = axis[index]
+        return Proposal(values, {PLACE: place})
+
+    def _shuffled(self, place: int) -> int:
+        """An affine walk visits every point once: its step shares no factor with their number."""
+        step = max(1, int(self._size * 0.618_034))
+        while math.gcd(step, self._size) > 1:
+            step += 1
+        return (self._seed + place * step) % self._size
+
+
+def _levels(dimension: Coordinate, count: int) -> tuple[Value, ...]:
+    if isinstance(dimension, Choice):
+        return dimension.values
+    return tuple(unit_to_value(dimension, i / (count - 1)) for i in range(count))
