@@ -19,7 +19,7 @@ from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.search_loop import Limits, Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
-from studies.space_setup import make_space
+from studies.space_setup import announce, make_space
 from studies.statistics import attach, with_statistics
 from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri
@@ -115,6 +115,8 @@ def _search(
     if not dimensions:
         trials, sampler = 1, ONLY
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
+    elif name == SEARCH:
+        announce(config, space, sampler)
     ledger = Ledger(study.out, name, dimensions)
     ledger.claim(study_digest(study, evaluator.identities))
     plan = SearchPlan(

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 from merge_ops.knobs import Knob
+from search.auto import advise, suggestion_seconds
+from search.degenerate import degenerate
 from search.depth import Depth, even_bands
 from search.modules import WHOLE, Module, listed, mapped
 from search.space import KnobRange, SearchSpace
-from studies.config import KnobSearch, Search
+from studies.config import KnobSearch, Search, StudyConfig
+from studies.console import warn
 from studies.setup import StudyFile
 
 
@@ -40,6 +43,23 @@ def make_space(
     for end in (0, 1):  # what does not fit is told before the first trial
         space.decode({d.name: d.ends()[end] for d in space.dimensions()})
     return space
+
+
+def announce(config: StudyConfig, space: SearchSpace, sampler: str) -> None:
+    """Print what is searched, by what, how long a suggestion takes, and what has no effect."""
+    dimensions, trials = space.dimensions(), config.budget.trials
+    advice = advise(dimensions, trials)
+    cost = suggestion_seconds(sampler, len(dimensions), trials or 1000)
+    text = (
+        f"{len(dimensions)} dimensions, sampler {sampler}, about {1000 * cost:.0f} ms a suggestion"
+    )
+    if config.sampler == "auto":
+        text += f" (auto: {advice.reason})"
+    elif sampler != advice.sampler:
+        text += f"; auto would take {advice.sampler} ({advice.reason})"
+    warn(f"{config.name}: {text}")
+    for line in degenerate(space, config.seed):
+        warn(f"{config.name}: search: {line}")
 
 
 def _range(span: KnobSearch, knob: Knob) -> KnobRange:
