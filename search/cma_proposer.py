@@ -7,21 +7,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.dimension import Choice, Coordinate
+from search.dimension import Choice, Coordinate, Point
 from search.proposer import Proposal, derived_seed, unit_to_value, value_to_unit
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 GENERATION, MEMBER = "cma_generation", "cma_member"
-_DIAGONAL_ABOVE = 100  # dimensions; beyond, a full covariance learns too slowly
+_FULL_UP_TO, _DIAGONAL_ABOVE = 60, 200
+"""Dimensions up to which a full covariance is learnt in time; beyond, a diagonal and one direction
+(VkD: Akimoto and Hansen, GECCO 2016); beyond the second, a diagonal alone."""
+_INJECTED = 2  # warm starts besides the best that the first generation holds
 
 
 class CmaProposer:
     """Hansen's CMA-ES on the unit cube, maximising.
 
     The search begins at the best trial that it did not propose itself (the warm starts), else at
-    the dimensions' defaults. Trials carry their generation and place in it; a complete generation
+    the dimensions' defaults; the next best are injected into the first generation. When it has
+    converged it begins again at the best trial with twice the population (after IPOP: Auger and
+    Hansen, CEC 2005). Trials carry their generation and place in it; a complete generation
     is told to the strategy, a failed member as worse than all others.
 
     A list of values is one coordinate, cut into as many equal parts as there are values, in their
@@ -44,6 +49,7 @@ class CmaProposer:
         self._strategy: Any = None
         self._generation = 0
         self._members: list[NDArray[np.float64]] = []
+        self._best: tuple[float, list[float]] | None = None
 
     def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal:
         """The next member of the current generation."""
@@ -65,36 +71,63 @@ class CmaProposer:
         return Proposal(values, {GENERATION: self._generation, MEMBER: place})
 
     def _start(self, others: Sequence["FrozenTrial"]) -> None:
+        """Begin at the best trial that others proposed; the next best are tried first of all."""
+        known = sorted(
+            (t for t in others if t.value is not None), key=lambda t: (-(t.value or 0.0), t.number)
+        )
+        points = [self._units(t.params) for t in known]
+        self._best = (known[0].value or 0.0, points[0]) if known else None
+        self._begin(
+            points[0] if points else self._units({d.name: d.default for d in self._dimensions})
+        )
+        if points[1 : 1 + _INJECTED]:
+            self._strategy.inject(points[1 : 1 + _INJECTED])
+        self._ask()
+
+    def _begin(self, start: Sequence[float]) -> None:
+        """A strategy of the present population; its random numbers are the generation's own."""
         import cma
 
-        finished = [t for t in others if t.value is not None]
-        best = max(finished, key=lambda t: (t.value, -t.number), default=None)
-        start = [
-            value_to_unit(d, d.default if best is None else best.params[d.name])
-            for d in self._dimensions
-        ]
-        random = np.random.default_rng(derived_seed(self._seed, "cma"))
-        options = {
+        count = len(self._dimensions)
+        random = np.random.default_rng(derived_seed(self._seed, "cma", self._generation))
+        options: dict[str, Any] = {
             "bounds": [0, 1],
             "popsize": self._population,
             "minstd": [_least_deviation(d) for d in self._dimensions],
-            "CMA_diagonal": len(self._dimensions) > _DIAGONAL_ABOVE,
+            "CMA_diagonal": count > _DIAGONAL_ABOVE,
             "seed": math.nan,  # pycma then leaves numpy's global generator alone
             "randn": lambda *shape: random.standard_normal(shape),
             "verbose": -9,
             "verb_log": 0,
             "signals_filename": "",
         }
+        if _FULL_UP_TO < count <= _DIAGONAL_ABOVE:
+            from cma.restricted_gaussian_sampler import GaussVkDSampler
+
+            options = GaussVkDSampler.extend_cma_options(options)
+            options["CMA_sampler_options"] = {"randn": options["randn"]}  # else numpy's global one
         self._strategy = cma.CMAEvolutionStrategy(start, self._sigma, options)
+
+    def _ask(self) -> None:
         self._members = [np.array(x, dtype=float) for x in self._strategy.ask()]
 
+    def _units(self, point: Point) -> list[float]:
+        return [value_to_unit(d, point[d.name]) for d in self._dimensions]
+
     def _tell(self, scored: Sequence["FrozenTrial"]) -> None:
+        """End a generation; where the strategy has converged, begin anew with twice as many."""
         losses = [math.nan if t.value is None else -t.value for t in scored]
         worst = max((loss for loss in losses if not math.isnan(loss)), default=0.0)
         ranked = [worst + 1.0 if math.isnan(loss) else loss for loss in losses]
         self._strategy.tell(self._members, ranked)
         self._generation += 1
-        self._members = [np.array(x, dtype=float) for x in self._strategy.ask()]
+        for trial in scored:
+            if trial.value is not None and (self._best is None or trial.value > self._best[0]):
+                self._best = (trial.value, self._units(trial.params))
+        if self._strategy.stop() and self._best is not None:
+            self._population *= 2
+            self._begin(self._best[1])
+        self._ask()
 
 
 def _least_deviation(dimension: Coordinate) -> float:

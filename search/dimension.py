@@ -20,6 +20,7 @@ class Dimension:
         high: largest value.
         default: where a search without any knowledge begins.
         log: it is searched on a logarithmic scale.
+        place: where over depth it acts, counted from the first band or control point.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Dimension:
     high: float
     default: float
     log: bool = False
+    place: int = 0
 
     def __post_init__(self) -> None:
         if self.log and self.low <= 0:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+STOPPED = "stopped"
+"""Attribute of a trial that racing stopped: how many items it was scored on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """The next point to score.

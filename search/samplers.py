@@ -11,7 +11,7 @@ from search.proposer import Proposal, Proposer
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-Sampler = Literal["auto", "tpe", "gp", "cma", "nsga2", "qmc", "random", "grid"]
+Sampler = Literal["auto", "tpe", "gp", "cma", "nsga2", "m2n2", "qmc", "random", "grid"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 ONLY = "only candidate"
 """Who proposes the one point of a space without dimensions."""
@@ -85,6 +85,10 @@ def make_proposer(
         from search.grid_proposer import GridProposer
 
         return GridProposer(dimensions, seed, budget or 1000)
+    if name == "m2n2":
+        from search.m2n2_proposer import M2n2Proposer
+
+        return M2n2Proposer(dimensions, seed)
     if name == "nsga2":
         from search.nsga_proposer import NsgaProposer
 

@@ -126,10 +126,14 @@ class SearchSpace:
                     equal = [1 / len(self.labels)] * len(self.labels)
                     default = (from_experts("simplex", equal) or [])[i]
                 found += [
-                    Dimension(dimension_name(name, one, group), low, high, default, log)
-                    for group in self.groups()
+                    Dimension(dimension_name(name, one, group), low, high, default, log, place)
+                    for place, group in self._placed_groups()
                 ]
         return found
+
+    def _placed_groups(self) -> list[tuple[int, str]]:
+        """The groups with their places over depth."""
+        return [(i // len(self.modules), group) for i, group in enumerate(self.groups())]
 
     def _choices(self) -> list[Choice]:
         """A search begins at the method's own default if it is listed, else at the first value."""

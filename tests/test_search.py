@@ -1,6 +1,7 @@
 """Spaces, grids, proposers and the final choice."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -252,12 +253,49 @@ def test_failed_trials_do_not_stop_cma() -> None:
     assert all(math.isfinite(v) for t in trials for v in t.params.values())
 
 
+def run_from(known: list[FrozenTrial], seed: int, count: int) -> list[FrozenTrial]:
+    """So many trials of CMA-ES behind those that are known."""
+    trials, proposer = list(known), make_proposer("cma", DIMENSIONS, seed)
+    for _ in range(count):
+        proposal = proposer.propose(trials)
+        assert proposal is not None
+        trials.append(trial(len(trials), proposal.values, 0.0, dict(proposal.tags)))
+    return trials
+
+
+@pytest.mark.parametrize("dimensions", [80, 220])
+def test_large_searches_are_rebuilt_from_their_trials_too(dimensions: int) -> None:
+    many = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(dimensions)]
+    whole, broken = (
+        run(lambda: make_proposer("cma", many, 3), 40, sphere, restart, many)
+        for restart in (10**9, 17)
+    )
+    assert points(whole) == points(broken)
+
+
+def test_a_converged_cma_begins_again_at_the_best_with_twice_the_population() -> None:
+    def step(values: dict[str, float]) -> float:
+        return round(sphere(values), 1)  # flat near the best: the strategy soon stops
+
+    whole = run(
+        lambda: make_proposer("cma", DIMENSIONS[:2], 0), 260, step, dimensions=DIMENSIONS[:2]
+    )
+    sizes = Counter(t.user_attrs["cma_generation"] for t in whole)
+    assert {sizes[0], 2 * sizes[0]} <= set(sizes.values())
+    broken = run(
+        lambda: make_proposer("cma", DIMENSIONS[:2], 0), 260, step, 90, dimensions=DIMENSIONS[:2]
+    )
+    assert points(whole) == points(broken)
+
+
 def test_cma_begins_at_the_best_point_that_it_did_not_propose() -> None:
     best = {d.name: 1.7 for d in DIMENSIONS}
     known = [trial(0, dict.fromkeys(best, 0.0), 0.1, {}), trial(1, best, 0.9, {})]
     proposals = [make_proposer("cma", DIMENSIONS, s).propose(known) for s in range(20)]
-    first = np.array([list(p.values.values()) for p in proposals if p is not None])
-    assert len(first) == 20
+    injected = np.array([list(p.values.values()) for p in proposals if p is not None])
+    assert injected.std(0).max() < 0.3  # the second best, moved towards the start
+    later = [run_from(known, s, 4)[-1].params for s in range(20)]
+    first = np.array([list(params.values()) for params in later])
     assert first.mean() == pytest.approx(1.5, abs=0.25)  # folded back at the bound of 2
 
 
