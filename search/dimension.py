@@ -41,6 +41,10 @@ class Dimension:
         """The first and the last value."""
         return self.low, self.high
 
+    def holds(self, value: Value) -> bool:
+        """Whether it may take the value."""
+        return self.low <= float(value) <= self.high
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -60,6 +64,10 @@ class Choice:
         """The first and the last value in order."""
         ranked = self.ranked() or self.values
         return ranked[0], ranked[-1]
+
+    def holds(self, value: Value) -> bool:
+        """Whether it may take the value."""
+        return value in self.values
 
     def ranked(self) -> tuple[Value, ...] | None:
         """The values in an order in which neighbours are alike, or None where there is none.

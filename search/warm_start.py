@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.registry import Value
 from search.points import uniform
-from search.space import SearchSpace
+from search.space import METHOD, SearchSpace
 
 WARM = "warm start"
 """Who proposes the points of this file."""
@@ -46,11 +46,39 @@ def density_grid(space: SearchSpace) -> list[Start]:
     ]
 
 
+def vlrm_58(space: SearchSpace) -> list[Start]:
+    """The whole grid of arXiv:2502.13487: linear, task vectors, TIES, DARE and DARE with TIES.
+
+    Those of its 58 points whose method the space holds.
+    """
+    grids = {
+        "linear": linear_grid,
+        "task_arithmetic": task_vector_grid,
+        "ties": density_grid,
+        "dare_linear": density_grid,
+        "dare_ties": density_grid,
+    }
+    if METHOD not in space.choices:
+        own = grids.get(space.template.method)
+        return own(space) if own else []
+    return [
+        {**point, METHOD: name}
+        for name, grid in grids.items()
+        if name in space.choices[METHOD]
+        for point in grid(space)
+        if point is not None
+    ]
+
+
 GRIDS: dict[str, Callable[[SearchSpace], list[Start]]] = {
     "linear_grid": linear_grid,
     "task_vector_grid": task_vector_grid,
     "density_grid": density_grid,
+    "vlrm_58": vlrm_58,
 }
+
+
+DEFAULT_GRIDS = ("linear_grid", "task_vector_grid", "density_grid")
 
 
 def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, Value]]:

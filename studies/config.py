@@ -9,7 +9,7 @@ from objectives.records import Average
 from search.coupling import Coupling
 from search.modules import REST
 from search.samplers import Sampler
-from search.warm_start import GRIDS
+from search.warm_start import DEFAULT_GRIDS
 
 
 class _Strict(BaseModel):
@@ -140,6 +140,22 @@ class StatisticsConfig(_Strict):
         return split
 
 
+class WarmRecipe(_Strict):
+    """A recipe file as a first point."""
+
+    recipe: str
+
+
+class WarmStudy(_Strict):
+    """The best trials of an earlier study as first points, or its found recipe."""
+
+    study: str
+    best: Annotated[int, Field(gt=0)] = 10
+
+
+WarmStart = str | WarmRecipe | WarmStudy
+
+
 class Budget(_Strict):
     """When the search ends: at whichever limit comes first."""
 
@@ -197,7 +213,7 @@ class StudyConfig(_Strict):
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
     statistics: StatisticsConfig | None = None
     sampler: Sampler = "tpe"
-    warm_start: list[str] = Field(default_factory=lambda: list(GRIDS))
+    warm_start: list[WarmStart] = Field(default_factory=lambda: list[WarmStart](DEFAULT_GRIDS))
     budget: Budget = Field(default_factory=Budget)
     confirm_top: Annotated[int, Field(gt=0)] = 8
     compare: bool = True

@@ -7,7 +7,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.samplers import ONLY, make_proposer, resolve_sampler
-from search.warm_start import warm_points
 from studies.config import seconds
 from studies.console import warn
 from studies.evaluator import Evaluator
@@ -23,6 +22,7 @@ from studies.space_setup import announce, make_space
 from studies.statistics import attach, with_statistics
 from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri
+from studies.warm import first_points
 
 _PATIENCE, _HASTE = 60.0, 10.0
 """Seconds that the tracker may take to catch up at the end of a finished or a stopped study."""
@@ -121,7 +121,7 @@ def _search(
     ledger.claim(study_digest(study, evaluator.identities))
     plan = SearchPlan(
         space=space,
-        warm=warm_points(config.warm_start, space),
+        warm=first_points(study, space),
         proposer=make_proposer(sampler, dimensions, config.seed, trials),
         sampler=sampler,
     )

@@ -159,7 +159,7 @@ def _misfits(config: StudyConfig) -> Problems:
             f"warm_start.{i}: there is no grid {name!r}; known are {sorted(GRIDS)}",
         )
         for i, name in enumerate(config.warm_start)
-        if name not in GRIDS
+        if isinstance(name, str) and name not in GRIDS
     ]
     for i, objective in enumerate(config.objectives):
         if getattr(objective, "scorer", "") == "reward_head" and config.reward_head is None:
