@@ -25,7 +25,7 @@ _UNIT = re.compile(
     r"(?:\s*\^?\s*\{?([23])\}?)?((?:/|\s+per\s+)[a-z]+(?:\^?\{?[23]\}?)?)?\s*$"
 )
 _REPLACED = (
-    (r"\\(?:left|right|displaystyle|big|Big)(?![a-zA-Z])|\\[,;!: ]|\\?\$|£|€|\\\(|\\\)|\\\[|\\\]", ""),
+    (r"\\(?:left|right|displaystyle|big|Big)(?![a-zA-Z])|\\[,;!: ()\[\]]|\\?\$|£|€", ""),
     (r"\\(?:text|mathrm|mathbf|textbf|rm|operatorname|unit)\s*\{([^{}]*)\}", r" \1 "),
     (r"\^\s*\{?\s*\\circ\s*\}?|\\degree|\\circ", "°"),
     (r"\\[dt]frac", r"\\frac"),

@@ -19,9 +19,12 @@ from objectives.vqa_text import vqa_normal_form
 
 TEXT = st.text(st.sampled_from(string.printable + "°√π−²³’é\u0000"), max_size=60)
 MATHS = st.lists(
-    st.sampled_from([*r"0123456789.,-+*/^(){}[]$%: ", r"\frac", r"\sqrt", r"\boxed{", r"\pi", " cm",
-                     "answer is ", r"\text{", "A", "B", "or", "°", "\n"]), max_size=20
-).map("".join)  # fmt: skip
+    st.sampled_from(
+        [*r"0123456789.,-+*/^(){}[]$%:AB °", "\n", " cm", "or", "answer is "]
+        + [r"\frac", r"\sqrt", r"\boxed{", r"\pi", r"\text{"]
+    ),
+    max_size=20,
+).map("".join)
 WRITTEN = st.one_of(TEXT, MATHS)
 CORNER = st.floats(-50, 50, allow_nan=False)
 BOX = st.tuples(CORNER, CORNER, CORNER, CORNER)

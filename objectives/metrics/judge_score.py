@@ -12,6 +12,7 @@ _NUMBER = r"(?<![\w.\-])(\d+(?:\.\d+)?)(?![\w]|\.\d)"
 _STATED = re.compile(
     rf"\b(?:score|rating|rate|grade|judge?ment)\b[^\d\n]{{0,40}}?{_NUMBER}", re.IGNORECASE
 )
+_DOUBLE_BRACKETS = re.compile(r"\[\[([^\[\]]*)\]\]")
 _OUT_OF = re.compile(rf"{_NUMBER}\s*(?:/|out of)\s*5(?![\d.]*\d)", re.IGNORECASE)
 
 
@@ -27,10 +28,8 @@ def read_score(text: str) -> float | None:
 
     Where one way of writing it occurs several times the last counts, but for the bare number.
     """
-    boxed = last_boxed(text) or next(
-        iter(re.findall(r"\[\[\s*([^\[\]]*?)\s*\]\]", text)[-1:]), None
-    )
-    if boxed is not None:
+    boxed = last_boxed(text) or "".join(_DOUBLE_BRACKETS.findall(text)[-1:])
+    if boxed:
         return _in_range(re.findall(_NUMBER, boxed.split("/")[0]))
     for pattern in (_OUT_OF, _STATED):
         found = pattern.findall(text)

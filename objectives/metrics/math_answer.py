@@ -15,18 +15,18 @@ _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
 @metric(
-    source="MathVista: arXiv:2310.02255; MathVerse: arXiv:2403.14624; MathVision: arXiv:2402.14804; "
-    "DynaMath: arXiv:2411.00836; MM-Math: arXiv:2404.05091"
+    source="MathVista: arXiv:2310.02255; MathVerse: arXiv:2403.14624; MathVision: "
+    "arXiv:2402.14804; DynaMath: arXiv:2411.00836; MM-Math: arXiv:2404.05091"
 )
 def math_answer(response: str, example: Example, /, *, tolerance: float = 1e-3) -> Verdict:
     r"""1 if the stated final answer is a gold one, else 0.
 
     The answer is what the last `\boxed{}` holds, else what follows the last "answer is", else the
     whole response if it is one line of up to six words, else the only number in its last line.
-    With `options` in the data, or a gold answer from A to J, a letter is read instead. Numbers agree within a relative
-    `tolerance` or, where the data states a `precision`, after rounding to its decimals; lists in
-    brackets agree item by item; anything else must be the same text without spaces and LaTeX
-    wrappings.
+    With `options` in the data, or a gold answer from A to J, a letter is read instead. Numbers
+    agree within a relative `tolerance` or, where the data states a `precision`, after rounding to
+    its decimals; lists in brackets agree item by item; anything else must be the same text without
+    spaces and LaTeX wrappings.
     """
     golds = gold_answers(example)
     options = example.lists.get("options") or ()
