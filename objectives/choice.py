@@ -1,7 +1,7 @@
 """Which of the options a response chooses, and which is right."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from string import ascii_uppercase
 
 from objectives.answer_text import last_boxed, last_stated
@@ -15,6 +15,7 @@ _LEADING = re.compile(
     r"(?:(?:option|choice|letter)\s+)?[(\[]?([A-Za-z])(?:[)\].:]+(?=\s|$|\*)|,?\s+(?:because|since|as|which)\b|\s*$)",
     re.IGNORECASE,
 )
+_FIRST = re.compile(r"[(\[]?([A-Za-z])[)\].:,]*(?=\s|$)")
 _SECOND = re.compile(r"\s*(?:or|and|/|&|,)\s*[(\[]?[A-Za-z][)\].:,]*(?=\s|$)", re.IGNORECASE)
 _BRACKETED = re.compile(r"\(([A-Za-z])\)|\[([A-Z])\]")
 _NAMED = re.compile(
@@ -36,67 +37,82 @@ def gold_letter(example: Example) -> str:
     bare = answer.strip("().: ").upper()
     if len(bare) == 1 and bare in letters:
         return bare
-    named = [i for i, option in enumerate(options) if normal_form(option) == normal_form(answer)]
-    if len(named) != 1:
+    place = _option_of(answer, options)
+    if place is None:
         raise ObjectiveError(
             f"{example.id}: the answer must be a letter up to {letters[-1:]} or the text of one "
             f"option, but is {answer!r} for the options {list(options)}."
         )
-    return letters[named[0]]
+    return letters[place]
 
 
 def choose(response: str, options: Sequence[str]) -> str | None:
-    """The letter of the option that a response chooses, or None.
+    r"""The letter of the option that a response chooses, or None.
 
-    Tried in this order, and the first that finds anything decides: the last `boxed`, the last
-    "answer is", the whole response, letters in brackets or named ("option B", "B is correct"),
-    the text of one option anywhere. Several letters or options at one step are no choice.
+    What the last `\boxed{}` or else the last "answer is" holds decides; only a response with
+    neither is read as a whole. There a letter in front decides (unless other options' letters
+    follow), else the text of an option, else letters in brackets or named ("option B", "B is
+    correct"), else the one option whose text occurs. Two letters or two options are no choice.
     """
-    for part in (last_boxed(response), last_stated(response), response):
-        if part:
-            found = _from_statement(_WRAPPINGS.sub(r"\1", part).strip(), options)
-            if part is response and found and _others(response, found, options):
-                return None
-            if found is not None:
-                return found or None
-    for found_letters in (_letters(_BRACKETED, response), _letters(_NAMED, response)):
-        valid = {letter for letter in found_letters if letter in ascii_uppercase[: len(options)]}
-        if valid:
-            return valid.pop() if len(valid) == 1 else None
-    return _mentioned(response, options) or None
+    statements = [part for part in (last_boxed(response), last_stated(response)) if part]
+    for statement in statements:
+        found = _read(statement, options)
+        if found is not None:
+            return found or None
+    if statements:
+        return None
+    found = _read(response, options)
+    return None if not found or _others(response, found, options) else found
 
 
-def _from_statement(text: str, options: Sequence[str]) -> str | None:
-    """The letter a short statement begins with or whose option it is; "" if it names two."""
-    letters = ascii_uppercase[: len(options)]
-    same = [i for i, option in enumerate(options) if normal_form(option) == normal_form(text)]
-    if len(same) == 1 and not (len(text) == 1 and text.upper() in letters):
-        return letters[same[0]]
-    first = re.match(r"[(\[]?([A-Za-z])[)\].:,]*", text)
+def _read(text: str, options: Sequence[str]) -> str | None:
+    """The letter that a text chooses; "" if it names several, None if it names none."""
+    text, letters = _WRAPPINGS.sub(r"\1", text).strip(), ascii_uppercase[: len(options)]
+    first = _FIRST.match(text)
     if first and _SECOND.match(text, first.end()):
         return ""
+    place = _option_of(text, options)
+    if place is not None and text.upper() not in letters:
+        return letters[place]
     leading = _LEADING.match(text)
-    return leading[1].upper() if leading and leading[1].upper() in letters else None
+    if leading and leading[1].upper() in letters:
+        return leading[1].upper()
+    for pattern in (_BRACKETED, _NAMED):
+        found = _letters(pattern, text) & {*letters}
+        if found:
+            return found.pop() if len(found) == 1 else ""
+    return _mentioned(text, options)
 
 
 def _others(response: str, letter: str, options: Sequence[str]) -> bool:
-    """Whether the response goes on to other letters: it weighs or repeats the options."""
-    listed = {*_letters(_BRACKETED, response), *_LISTED.findall(response)} - {letter}
-    return not listed.isdisjoint(ascii_uppercase[: len(options)])
+    """Whether the response names other letters too: it weighs or repeats the options."""
+    named = _letters(_BRACKETED, response) | _letters(_LISTED, response)
+    return not (named - {letter}).isdisjoint(ascii_uppercase[: len(options)])
 
 
-def _letters(pattern: re.Pattern[str], text: str) -> Iterator[str]:
-    for groups in pattern.findall(text):
-        yield next(group for group in groups if group).upper()
+def _letters(pattern: re.Pattern[str], text: str) -> set[str]:
+    """Capital letters that the pattern's groups caught."""
+    return {next(filter(None, m.groups())).upper() for m in pattern.finditer(text)}
 
 
-def _mentioned(response: str, options: Sequence[str]) -> str:
-    """The letter of the only option whose text stands in the response, or ""."""
-    rest, found = f" {normal_form(response)} ", []
+def _option_of(text: str, options: Sequence[str]) -> int | None:
+    """Which option a text is: to the letter, or else in normal form; None unless just one."""
+    for form in (str.strip, normal_form):
+        same = [i for i, option in enumerate(options) if form(option) == form(text) != ""]
+        if same:
+            return same[0] if len(same) == 1 else None
+    return None
+
+
+def _mentioned(text: str, options: Sequence[str]) -> str | None:
+    """The letter of the only option whose text occurs; "" if several do, None if none does."""
+    rest, found = f" {normal_form(text)} ", []
     by_length = sorted(range(len(options)), key=lambda i: -len(normal_form(options[i])))
     for i in by_length:  # longest first, so that "dark red" is not also "red"
         words = f" {normal_form(options[i])} "
         if words.strip() and words in rest:
             found.append(ascii_uppercase[i])
             rest = rest.replace(words, " \0 ")
+    if not found:
+        return None
     return found[0] if len(found) == 1 else ""

@@ -3,7 +3,8 @@
 import re
 import unicodedata
 
-_NUMBER_MARK = re.compile(r"(?<=\d)[.,:](?=\d)|(?<![^\s(])-(?=\.?\d)|(?<!\w)\.(?=\d)")
+# between digits, the sign or the point in front of one, the percent sign behind one
+_NUMBER_MARK = re.compile(r"(?<=\d)[^\w\s](?=\d)|(?<![^\s(])-(?=\.?\d)|(?<!\w)\.(?=\d)|(?<=\d)%")
 _ARTICLE = re.compile(r"\b(?:a|an|the)\b\s+(?=\w)")
 
 

@@ -18,10 +18,10 @@ from objectives.short_text import normal_form
 from objectives.vqa_text import vqa_normal_form
 
 TEXT = st.text(st.sampled_from(string.printable + "°√π−²³’é\u0000"), max_size=60)
+COMMANDS = (r"\frac", r"\sqrt", r"\boxed{", r"\pi", r"\text{")
 MATHS = st.lists(
     st.sampled_from(
-        [*r"0123456789.,-+*/^(){}[]$%:AB °", "\n", " cm", "or", "answer is "]
-        + [r"\frac", r"\sqrt", r"\boxed{", r"\pi", r"\text{"]
+        [*r"0123456789.,-+*/^(){}[]$%:AB °", "\n", " cm", "or", "answer is ", *COMMANDS]
     ),
     max_size=20,
 ).map("".join)

@@ -87,6 +87,8 @@ def test_vqa_accuracy(response: str, answers: tuple[str, ...], value: float | No
         ("3.5", "35", 0),
         ("-5", "5", 0),
         ("1,000", "1,000", 1),
+        ("1/2", "12", 0),
+        ("5%", "5", 0),
         ("12:30", "1230", 0),
         ("STRASSE", "straße", 1),
         ("ﬁre", "fire", 1),
@@ -210,6 +212,10 @@ def test_math_answer_reads_a_choice_where_the_data_has_options() -> None:
         check("math_answer", right, gold, 1)
     check("math_answer", "(C)", gold, 0)
     check("math_answer", "(C) or (B)", gold, MISS)
+    check("math_answer", "A side is 3 cm. \\boxed{6}", gold, 1)  # equal to 6 cm; 3 cm is no choice
+    halves = example("1/2", options=("12", "1/2", "0.5 cm", "5%", "5"))
+    check("math_answer", "The answer is 1/2", halves, 1)
+    check("math_answer", "The answer is 5%", halves, 0)
 
 
 COLOURS = ("red", "dark red", "blue", "a dog")
@@ -249,6 +255,7 @@ COLOURS = ("red", "dark red", "blue", "a dog")
         ("red, or rather blue", MISS),
         ("Blurry", MISS),  # not letter B
         ("E", MISS),  # there is no such option
+        ("The answer is not given. (B)", MISS),  # what is stated decides, and names no option
         ("", MISS),
     ],
 )
@@ -287,17 +294,20 @@ def test_a_gold_choice_may_be_given_by_its_text() -> None:
     ],
 )
 def test_box_iou(response: str, units: str, value: float | None) -> None:
-    check("box_iou", response, example(bbox=(20, 10, 100, 50)), value, units=units)
-
-
-def test_gold_boxes_by_corners_and_boxes_without_a_size() -> None:
     gold = example(bbox=(20, 10, 120, 60))
-    check("box_iou", "[20, 10, 120, 60]", gold, 1, units="pixels", gold="xyxy")
+    check("box_iou", response, gold, value, units=units, gold_units="pixels")
+
+
+def test_boxes_of_other_units_and_boxes_without_a_size() -> None:
+    gold = example(bbox=(0.1, 0.1, 0.6, 0.6))
+    check("box_iou", "[0.1, 0.1, 0.6, 0.6]", gold, 1)
+    check("box_iou", "[20, 10, 120, 60]", gold, 1, units="pixels")
+    check("box_iou", "[100, 100, 600, 600]", gold, 1, units="thousand")
     with pytest.raises(ObjectiveError, match="bbox must hold four numbers"):
         get_metric("box_iou")("[1, 2, 3, 4]", example(bbox=(1, 2, 3)))
     blind = Example("x", "?", (), {}, "all", {}, {"bbox": (1, 2, 3, 4)})
-    with pytest.raises(ObjectiveError, match="boxes in thousand units need the image's size"):
-        get_metric("box_iou")("[1, 2, 3, 4]", blind)
+    with pytest.raises(ObjectiveError, match="a box in pixels needs the image's size"):
+        get_metric("box_iou").with_options({"gold_units": "pixels"})("[1, 2, 3, 4]", blind)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +350,9 @@ def test_metrics_are_found_by_name_and_each_has_a_source() -> None:
 def test_a_wrong_name_option_or_column_is_named() -> None:
     with pytest.raises(ObjectiveError, match="unknown metric 'exactmatch', did you mean 'exact_m"):
         get_metric("exactmatch")
-    with pytest.raises(ObjectiveError, match="box_iou has no option 'unit'; it has units, gold"):
+    with pytest.raises(
+        ObjectiveError, match="box_iou has no option 'unit'; it has units"
+    ):
         get_metric("box_iou").with_options({"unit": "pixels"})
     with pytest.raises(ObjectiveError, match="vqa_accuracy reads answers, but example x has no a"):
         get_metric("vqa_accuracy")("ale", example("ale"))

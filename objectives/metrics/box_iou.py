@@ -1,7 +1,6 @@
 """Referring expressions: whether the written box covers the right place."""
 
 import re
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -11,9 +10,7 @@ from objectives.metric import metric
 from objectives.verdict import UNPARSED, Verdict
 
 Units = Literal["unit", "thousand", "pixels"]
-"""Of written coordinates: shares of the image's sides, thousandths of them, or pixels."""
-Corners = Literal["xywh", "xyxy"]
-"""Of the data's boxes: left, top, width, height; or left, top, right, bottom."""
+"""Of coordinates: shares of the image's sides, thousandths of them, or pixels."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -21,28 +18,35 @@ _GROUP = re.compile(r"[\[(]([^\[\]()]*)[\])]")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 
 
-@metric(source="RefCOCO: arXiv:1608.00272; Acc@0.5", needs=("bbox",))
+@metric(source="RefCOCO: Yu et al., arXiv:1608.00272", needs=("bbox",))
 def box_iou(
     response: str,
     example: Example,
     /,
     *,
-    units: Units = "thousand",
-    gold: Corners = "xywh",
+    units: Units = "unit",
+    gold_units: Units = "unit",
     at_least: float = 0.5,
 ) -> Verdict:
     """1 if the intersection over union with the gold box is at least `at_least`, else 0.
 
-    `units` are those of the response's left, top, right, bottom; `gold` says how the data's
-    pixels in `bbox` are meant.
+    Both boxes are left, top, right, bottom; `units` are the response's, `gold_units` those of
+    `bbox` in the data.
 
     Raises:
-        ObjectiveError: the gold box has not four numbers; there is no image to tell pixels by.
+        ObjectiveError: the gold box has not four numbers, or there is no image to tell pixels by.
     """
+    gold = example.numbers["bbox"]
+    if len(gold) != 4:
+        raise ObjectiveError(f"{example.id}: bbox must hold four numbers, but holds {gold}.")
     box = read_box(response)
     if box is None:
         return UNPARSED
-    return Verdict(float(iou(_in_pixels(box, example, units), _gold(example, gold)) >= at_least))
+    if units != gold_units:
+        box = _shares(box, example, units)
+        gold = _shares((gold[0], gold[1], gold[2], gold[3]), example, gold_units)
+    overlap = iou(box, (gold[0], gold[1], gold[2], gold[3]))
+    return Verdict(float(overlap >= at_least - 1e-9))  # a half is a half, however it was rounded
 
 
 def read_box(text: str) -> Box | None:
@@ -71,20 +75,13 @@ def _area(box: Box) -> float:
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
-def _gold(example: Example, corners: Corners) -> Box:
-    numbers: Sequence[float] = example.numbers["bbox"]
-    if len(numbers) != 4:
-        raise ObjectiveError(f"{example.id}: bbox must hold four numbers, but holds {numbers}.")
-    x, y, c, d = numbers
-    return (x, y, x + c, y + d) if corners == "xywh" else (x, y, c, d)
-
-
-def _in_pixels(box: Box, example: Example, units: Units) -> Box:
-    if units == "pixels":
+def _shares(box: Box, example: Example, units: Units) -> Box:
+    """The box in shares of the image's sides."""
+    if units == "unit":
         return box
-    if not example.images:
-        raise ObjectiveError(f"{example.id}: boxes in {units} units need the image's size.")
-    width, height = example.images[0].size
-    whole = 1.0 if units == "unit" else 1000.0
-    across, down = width / whole, height / whole
-    return box[0] * across, box[1] * down, box[2] * across, box[3] * down
+    if units == "pixels" and not example.images:
+        raise ObjectiveError(
+            f"{example.id}: a box in pixels needs the image's size."
+        )
+    wide, high = (1000, 1000) if units == "thousand" else example.images[0].size
+    return box[0] / wide, box[1] / high, box[2] / wide, box[3] / high

@@ -1,6 +1,9 @@
 """The final answer of written reasoning: a number, a letter, or a text."""
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from string import ascii_uppercase
 
 from objectives.answer_text import gold_answers, stated_answer
 from objectives.choice import LETTERS, choose, gold_letter
@@ -29,16 +32,31 @@ def math_answer(response: str, example: Example, /, *, tolerance: float = 1e-3) 
     spaces and LaTeX wrappings.
     """
     golds = gold_answers(example)
+    decimals = example.numbers.get("precision", (None,))[0]
+    same = partial(_same, tolerance=tolerance, decimals=decimals)
+    answer = final_answer(response)
     options = example.lists.get("options") or ()
     if options or (len(golds) == 1 and golds[0].strip() in LETTERS):
         letter = choose(response, options or ("",) * len(LETTERS))
+        if letter is None and answer is not None:
+            letter = _equal_option(answer, options, same)
         gold = gold_letter(example) if options else golds[0].strip()
         return UNPARSED if letter is None else Verdict(float(letter == gold))
-    answer = final_answer(response)
     if answer is None:
         return UNPARSED
-    decimals = example.numbers.get("precision", (None,))[0]
-    return Verdict(float(any(_same(answer, gold, tolerance, decimals) for gold in golds)))
+    return Verdict(float(any(same(answer, gold) for gold in golds)))
+
+
+def _equal_option(
+    answer: str, options: Sequence[str], same: Callable[[str, str], bool]
+) -> str | None:
+    """The letter of the only option that the answer equals, as "6" does "6 cm"."""
+    equal = [
+        letter
+        for letter, option in zip(ascii_uppercase, options, strict=False)
+        if same(answer, option)
+    ]
+    return equal[0] if len(equal) == 1 else None
 
 
 def final_answer(response: str) -> str | None:
