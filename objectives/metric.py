@@ -7,14 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 from objectives.data import Example
 from objectives.errors import ObjectiveError
-from objectives.verdict import Verdict
-
-Judge = Callable[..., Any]
-"""`(response, example, /, *, options) -> Verdict`; a user's own may return a number in [0, 1]."""
+from objectives.user_function import Judge, import_judge
+from objectives.verdict import UNPARSED, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +80,15 @@ class Metric:
         """
         self.check(example)
         if not response.strip():
-            return Verdict(0.0, parsed=False)
+            return UNPARSED
         found = self.fn(response, example)
         if isinstance(found, Verdict):
             return found
-        if isinstance(found, (bool, int, float)):
+        if isinstance(found, SupportsFloat) and 0 <= float(found) <= 1:
             return Verdict(float(found))
         raise ObjectiveError(
-            f"metric {self.name} must give a number in [0, 1] or a Verdict, but gave "
-            f"{type(found).__name__} for example {example.id}."
+            f"metric {self.name} must give a number in [0, 1] or a Verdict, but gave {found!r} "
+            f"for example {example.id}."
         )
 
 
@@ -140,7 +138,9 @@ def get_metric(name: str) -> Metric:
         ObjectiveError: there is none; the closest name is given, or what kept the import.
     """
     if ":" in name:
-        return _imported(name)
+        module, _, function = name.partition(":")
+        fn = import_judge(module, function)
+        return Metric(name, fn, (), _options(fn), name)
     _discover()
     if name not in _METRICS:
         close = get_close_matches(name, _METRICS, n=1)
@@ -150,30 +150,3 @@ def get_metric(name: str) -> Metric:
             "named as module:function."
         )
     return _METRICS[name]
-
-
-def _imported(path: str) -> Metric:
-    """A user's function `(response, example) -> number or Verdict`."""
-    module_name, _, attribute = path.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # anything may go wrong while a user's file runs
-        raise ObjectiveError(
-            f"metric {path}: the module {module_name!r} cannot be imported: "
-            f"{type(error).__name__}: {error}. It must lie on PYTHONPATH or be installed."
-        ) from None
-    fn = getattr(module, attribute, None)
-    if not callable(fn):
-        held = sorted(n for n, v in vars(module).items() if callable(v) and n[0] != "_")
-        raise ObjectiveError(
-            f"metric {path}: {module_name} has no function {attribute!r}; it has "
-            f"{', '.join(held) or 'none'}."
-        )
-    try:
-        inspect.signature(fn).bind("response", "example")
-    except (TypeError, ValueError) as error:
-        raise ObjectiveError(
-            f"metric {path}: it must take (response, example) and options with defaults, but: "
-            f"{error}."
-        ) from None
-    return Metric(path, fn, (), _options(fn), path)

@@ -80,8 +80,6 @@ def _shares(box: Box, example: Example, units: Units) -> Box:
     if units == "unit":
         return box
     if units == "pixels" and not example.images:
-        raise ObjectiveError(
-            f"{example.id}: a box in pixels needs the image's size."
-        )
+        raise ObjectiveError(f"{example.id}: a box in pixels needs the image's size.")
     wide, high = (1000, 1000) if units == "thousand" else example.images[0].size
     return box[0] / wide, box[1] / high, box[2] / wide, box[3] / high
