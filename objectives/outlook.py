@@ -36,11 +36,16 @@ class Outlook:
         error, least, over = (
             f"{100 * x:.1f}" for x in (self.standard_error, self.detectable, self.overstatement)
         )
-        return (
+        told = (
             f"{self.examples} examples: standard error {error} points, smallest difference "
-            f"detectable {least}; the best of {self.candidates} equal candidates looks up to "
-            f"{over} points better than it is"
+            f"detectable {least}"
         )
+        if self.candidates > 1:
+            told += (
+                f"; the best of {self.candidates} equal candidates looks up to {over} points "
+                "better than it is"
+            )
+        return told
 
 
 def outlook(
@@ -79,8 +84,8 @@ def outlook(
 
 def expected_best(candidates: int) -> float:
     """Expected largest of so many independent standard normal numbers."""
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
     grid = np.linspace(-9.0, 9.0, 7201)  # E max = integral of x d(Phi^K)
     middle = (grid[1:] + grid[:-1]) / 2
-    return float((middle * np.diff(norm.cdf(grid) ** candidates)).sum())
+    return float((middle * np.diff(ndtr(grid) ** candidates)).sum())

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 from objectives.errors import ObjectiveError
+from objectives.records import ScoreSet
 
 _TIE = math.log(2)  # the log-loss of a tie, so that a margin of 0+ is worth one half
 
@@ -30,6 +32,23 @@ def smooth_twin(margins: Sequence[float]) -> tuple[float, ...]:
         raise ObjectiveError(f"a smooth twin needs finite margins, but {len(bad)} are not.")
     spread = _spread(margins)
     return tuple(_value(margin / spread) if margin else 0.0 for margin in margins)
+
+
+def smooth_scores(scores: ScoreSet) -> ScoreSet:
+    """The same examples with the twin of each margin in place of right or wrong.
+
+    Raises:
+        ObjectiveError: an example has no margin.
+    """
+    margins = [score.margin for score in scores.scores if score.margin is not None]
+    if len(margins) < len(scores.scores):
+        raise ObjectiveError(
+            f"{scores.objective} has no smooth twin: {len(scores.scores) - len(margins)} of "
+            f"{len(scores.scores)} examples came without a margin. Preference pairs and choices "
+            "by log-probability have margins; written answers have none."
+        )
+    pairs = zip(scores.scores, smooth_twin(margins), strict=True)
+    return replace(scores, scores=tuple(replace(score, value=v) for score, v in pairs))
 
 
 def _spread(margins: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ _APOSTROPHES = str.maketrans({"\u2018": "'", "\u2019": "'"})
 _STOP = re.compile(r"\.(?!\d)")  # a full stop, not the point of a number
 _CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't
-haven't he'd he'd've he's how'd how'll how's i'd've isn't it'd it'd've it'll ma'am mightn't
+haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't
 mightn't've might've mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't she'd've
 should've shouldn't shouldn't've somebody'd somebody'd've somebody'll somebody's someone'd
 someone'd've someone'll someone's something'd something'd've something'll that's there'd

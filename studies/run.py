@@ -12,6 +12,7 @@ from studies.config import seconds
 from studies.console import warn
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
+from studies.foresight import foresee
 from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
 from studies.objectives_setup import make_objectives
 from studies.preparation import prepare
@@ -42,6 +43,8 @@ def run_study(study: StudyFile) -> dict[str, Any]:
             warn(f"{study.out}: this study has ended; these are its results.")
             return done
         objectives = make_objectives(study.config, study.folder)
+        for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
+            warn(line)
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)

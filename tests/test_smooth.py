@@ -1,14 +1,18 @@
 """Smooth twins: bounded, monotone, and blind to the scale of logits."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from objectives.errors import ObjectiveError
-from objectives.smooth import smooth_twin
+from objectives.records import ExampleScore, ScoreSet
+from objectives.smooth import smooth_scores, smooth_twin
 
 MARGINS = st.lists(
     st.integers(-400, 400).map(lambda x: x / 8), min_size=1, max_size=30
@@ -54,6 +58,34 @@ def test_twins_tell_candidates_apart_that_accuracy_cannot() -> None:
     narrow = [0.1, 0.2, 0.1, -4.0]
     assert sum(m > 0 for m in sure) == sum(m > 0 for m in narrow)
     assert sum(smooth_twin(sure)) > sum(smooth_twin(narrow)) + 0.1
+
+
+def rank_correlations(rng: np.random.Generator) -> tuple[float, float]:
+    """Of 60 candidates' true margins with their accuracy and with its twin, on 200 examples."""
+    true = rng.normal(0.5, 0.1, 60)  # mean margin in standard deviations
+    margins = rng.normal(true[:, None], 1.0, (60, 200)) * rng.uniform(0.2, 5, (60, 1))
+    twins = [sum(smooth_twin(row.tolist())) for row in margins]
+    return (
+        float(spearmanr(true, (margins > 0).mean(1)).statistic),
+        float(spearmanr(true, twins).statistic),
+    )
+
+
+def test_in_a_simulation_twins_rank_candidates_better_than_accuracy() -> None:
+    rng = np.random.default_rng(6)
+    accuracy, twin = np.mean([rank_correlations(rng) for _ in range(20)], axis=0)
+    assert twin > accuracy + 0.03  # 0.76 against 0.71 where this was written
+
+
+def test_a_score_set_becomes_its_twin() -> None:
+    rows = tuple(ExampleScore(str(i), 1.0, "a", (), m) for i, m in enumerate((2.0, -2.0, 1.0)))
+    scores = ScoreSet("pairs", "macro", 2.0, rows)
+    found = smooth_scores(scores)
+    assert tuple(s.value for s in found.scores) == smooth_twin([2.0, -2.0, 1.0])
+    assert [s.id for s in found.scores] == ["0", "1", "2"]
+    bare = replace(scores, scores=(*rows, ExampleScore("3", 1.0, "a")))
+    with pytest.raises(ObjectiveError, match="pairs has no smooth twin: 1 of 4 examples"):
+        smooth_scores(bare)
 
 
 def test_by_hand() -> None:
