@@ -17,4 +17,6 @@ def test_every_split_of_every_objective_says_what_it_can_tell() -> None:
         "it is"
     )
     assert "best of 5 equal candidates" in lines[1]
+    assert "best of" not in foresee([one], trials=None, confirm_top=5)[0]
+    assert "best of 3 equal" in foresee([one], trials=3, confirm_top=5)[1]
     assert lines[2].endswith("smallest difference detectable 12.5")  # test scores one winner
