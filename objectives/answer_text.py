@@ -7,8 +7,8 @@ from objectives.data import Example
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _BARE_BOX = re.compile(r"\\boxed\s+(\S+)")
 _STATED = re.compile(
-    r"(?:\b(?:answers?|(?:correct|right|best)\s+(?:option|choice))\s*(?:is|are)\b\s*:?|\banswer\s*(?:\*\*)?\s*[:=]\s*(?:\*\*)?|####)\s*",
-    re.IGNORECASE,
+    r"(?:\b(?:answers?|(?:correct|right|best)\s+(?:option|choice))\s*(?:is|are)\b\s*:?|\banswer\s*(?:\*\*)?\s*[:=]\s*(?:\*\*)?|####(?=\s*[-$]?[\d.,/]+\s*$))\s*",
+    re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"\n|(?<=[^\s.])[.!?](?=\s|$)|\*\*(?=\s|$|\.)")
 

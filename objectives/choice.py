@@ -19,11 +19,11 @@ _FIRST = re.compile(r"[(\[]?([A-Za-z])[)\].:,]*(?=\s|$)")
 _SECOND = re.compile(r"\s*(?:or|and|/|&|,)\s*[(\[]?[A-Za-z][)\].:,]*(?=\s|$)", re.IGNORECASE)
 _BRACKETED = re.compile(r"\(([A-Za-z])\)|\[([A-Z])\]")
 _NAMED = re.compile(
-    r"\b(?:[Oo]ption|[Cc]hoice)\s+\(?([A-Z])\b"
+    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+(?:is\s+)?\(?(A(?!\s+[a-z])|[B-Z])\b"
     r"|(?<!\w)([A-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)"
 )
 _LISTED = re.compile(r"(?m)^\s*\(?([A-Z])[).:]\s")
-_WRAPPINGS = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}|[*$`]")
+_WRAPPINGS = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}|[*$`\"“”]")
 
 
 def gold_letter(example: Example) -> str:

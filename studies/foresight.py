@@ -13,8 +13,8 @@ def foresee(objectives: Sequence[Objective], trials: int | None, confirm_top: in
 
     Args:
         objectives: of the study, with their data.
-        trials: candidates that the selection split will score; None if only time limits them, and then
-            nothing is said of the best of them.
+        trials: candidates that the selection split will score; None if only time limits them,
+            and then nothing is said of the best of them.
         confirm_top: candidates that the confirm split will score.
     """
     best = confirm_top if trials is None else min(confirm_top, trials)

@@ -181,6 +181,13 @@ MATHS = [
     ("Answer: 7\nLet me know!", "7", 1),
     ("Answer:\n7", "7", 1),
     ("#### 42", "42", 1),
+    ("The answer is 42.\n#### Check 7", "42", 1),  # a heading, not GSM8K's mark
+    ("The answer is approximately 12.0 cm.", "12", 1),
+    ("Therefore, the answer is:\n\n$$\\boxed{5}$$", "5", 1),
+    (r"\boxed{\angle ABC = 60^\circ}", "60", 1),
+    (r"The area is \(\frac{1}{2}\). The answer is \( \frac{3}{4} \).", "0.75", 1),
+    (r"\boxed{12 \text{ or } 13}", "12", 0),
+    (r"\boxed{3:4}", "3 : 4", 1),
     ("The answer is 4. Wait, the answer is 5.", "5", 1),
     ("3.1416", "3.1419", 1),  # within 1e-3
     ("3.13", "3.1416", 0),
@@ -239,6 +246,12 @@ COLOURS = ("red", "dark red", "blue", "a dog")
         (r"$\boxed{\text{B}}$", 1),
         ("I think B is correct, given the light.", 1),
         ("dark red", 1),
+        ('The answer is "B".', 1),
+        ("Answer: B, since it is not (A).", 1),
+        ("The correct option letter is B", 1),
+        ("The answer is B) dark red", 1),
+        (r"\boxed{B: dark red}", 1),
+        ("I choose option A dog", 0),  # again the text of option D
         ("It looks dark red to me.", 1),  # not also "red"
         ("B because of its hue", 1),
         ("Answer: A. Wait. Answer: B", 1),
@@ -327,6 +340,9 @@ def test_boxes_of_other_units_and_boxes_without_a_size() -> None:
         ("Response 1 is fine. Score: 3", 0.5),
         ("Score: 2. On reflection, score: 4", 0.75),
         ("There are 2 dogs. 4/5", 0.75),
+        ("On a scale of 1 to 5, I rate it 3.", 0.5),
+        ("Rating scale 1-5: 4", 0.75),
+        ("Rating: 4 (out of 5)", 0.75),
         ("Score: 7", MISS),
         ("0", MISS),
         ("-3", MISS),

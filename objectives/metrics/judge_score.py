@@ -13,6 +13,7 @@ _STATED = re.compile(
     rf"\b(?:score|rating|rate|grade|judge?ment)\b[^\d\n]{{0,40}}?{_NUMBER}", re.IGNORECASE
 )
 _DOUBLE_BRACKETS = re.compile(r"\[\[([^\[\]]*)\]\]")
+_SCALE = re.compile(r"(?<![\d.])1\s*(?:-|–|to)\s*5(?![\d.]*\d)")  # the scale repeated, not a score
 _OUT_OF = re.compile(rf"{_NUMBER}\s*(?:/|out of)\s*5(?![\d.]*\d)", re.IGNORECASE)
 
 
@@ -31,6 +32,7 @@ def read_score(text: str) -> float | None:
     boxed = last_boxed(text) or "".join(_DOUBLE_BRACKETS.findall(text)[-1:])
     if boxed:
         return _in_range(re.findall(_NUMBER, boxed.split("/")[0]))
+    text = _SCALE.sub(" ", text)
     for pattern in (_OUT_OF, _STATED):
         found = pattern.findall(text)
         if found:
