@@ -4,7 +4,7 @@ import re
 
 from objectives.data import Example
 
-_BOX = re.compile(r"\\f?boxed\s*\{")
+_BRACE = re.compile(r"\\f?boxed\s*\{|[{}]")
 _BARE_BOX = re.compile(r"\\boxed\s+(\S+)")
 _STATED = re.compile(
     r"(?:\b(?:answers?|(?:correct|right|best)\s+(?:option|choice))\s*(?:is|are)\b\s*:?|\banswer\s*(?:\*\*)?\s*[:=]\s*(?:\*\*)?|####(?=\s*[-$]?[\d.,/]+\s*$))\s*",
@@ -20,12 +20,17 @@ def gold_answers(example: Example) -> tuple[str, ...]:
 
 def last_boxed(text: str) -> str | None:
     r"""What stands in the last `\boxed{}` whose braces close, or None."""
-    for start in reversed([match.end() for match in _BOX.finditer(text)]):
-        depth = 1
-        for i in range(start, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[i], 0)
-            if depth == 0:
-                return text[start:i].strip()
+    opened: list[int | None] = []  # where each open brace's box begins; None for other braces
+    found: tuple[int, int] | None = None
+    for match in _BRACE.finditer(text):
+        if match[0] != "}":
+            opened.append(match.end() if match[0] != "{" else None)
+        elif opened:
+            start = opened.pop()
+            if start is not None and (found is None or start > found[0]):
+                found = (start, match.start())
+    if found:
+        return text[slice(*found)].strip()
     bare = _BARE_BOX.findall(text)
     return bare[-1].rstrip(".$") if bare else None
 

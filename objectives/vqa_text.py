@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
 # Goyal et al., arXiv:1612.00837; the form used for TextVQA also sets off the possessive.
 _NUMBER_WORDS = {
@@ -36,7 +35,6 @@ def _misspelt(word: str) -> Iterator[str]:
 _CONTRACTIONS = {wrong: word for word in _CONTRACTED.split() for wrong in _misspelt(word)}
 
 
-@lru_cache(maxsize=2**16)  # the same gold answers are compared with every candidate's
 def vqa_normal_form(text: str) -> str:
     """Lower case, no articles, digits for number words, apostrophes put back, marks dropped.
 

@@ -1,6 +1,7 @@
 """What holds of every metric, whatever is written."""
 
 import string
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -106,3 +107,15 @@ def test_arithmetic_and_extraction_never_fail(text: str) -> None:
     for found in (last_boxed(text), stated_answer(text)):
         assert found is None or found in text
     assert choose(text, ("1", "2")) in (None, "A", "B")
+
+
+@pytest.mark.parametrize("metric", all_metrics(), ids=lambda metric: metric.name)
+@pytest.mark.parametrize(
+    "part", ["\\boxed{", "(", "answer is ", "Answer:\n", "1,", " ", "A. ", "option ", "score: "]
+)
+def test_a_model_that_repeats_itself_is_judged_in_linear_time(metric: Metric, part: str) -> None:
+    options = ("red", "blue") if metric.name == "choice_letter" else ()
+    response = "x" + part * (30_000 // len(part)) + "x"
+    start = time.process_time()
+    metric(response, about(["B" if options else "12"], options))
+    assert time.process_time() - start < 1  # 0.3 s where this was written

@@ -158,6 +158,7 @@ MATHS = [
     (r"\boxed{5\text{ cm}}", "5 mm", 0),  # another unit is another quantity
     (r"\boxed{5 \text{ square centimeters}}", "5 cm^2", 1),
     (r"\boxed{x = 5}", "5", 1),
+    (r"\boxed{" + "1 + " * 100 + "1}", "101", MISS),  # a model that repeats itself
     (r"\boxed{1{,}234}", "1234", 1),
     (r"\boxed{1.2 \times 10^{3}}", "1200", 1),
     (r"\boxed{\$12.50}", "12.5", 1),
@@ -174,7 +175,7 @@ MATHS = [
     (r"\boxed{\text{Isosceles}}", "isosceles", 1),
     (r"\boxed{1/0}", "5", 0),
     (r"\boxed{9^{9^9}}", "5", 0),  # refused, not computed
-    (r"\boxed{((((((((((" + "(" * 500 + "}", "5", 0),
+    (r"\boxed{((((((((((" + "(" * 150 + "}", "5", 0),
     ("The answer is 3.5.", "3.5", 1),
     ("The answer is 12 because of symmetry.", "12", 1),
     ("The answer is: **7**", "7", 1),

@@ -12,6 +12,7 @@ from objectives.metric import metric
 from objectives.quantity import Quantity, plain_text, read_quantity
 from objectives.verdict import UNPARSED, Verdict
 
+_LONGEST = 300  # characters; what is longer is a model that repeats itself
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?!\w|\.\d)")
 _ALGEBRA = re.compile(r"[\\^=+*/_{}]|\s-\s|\b[b-hj-zB-HJ-Z]\b")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -60,12 +61,12 @@ def _equal_option(
 
 
 def final_answer(response: str) -> str | None:
-    """The answer that a response states, or None."""
+    """The answer that a response states, or None; a very long one is none."""
     stated = stated_answer(response)
     if stated:
-        return stated
+        return stated if len(stated) <= _LONGEST else None
     lines = [line.strip() for line in response.splitlines() if line.strip()]
-    if len(lines) == 1 and len(lines[0].split()) <= 6:
+    if len(lines) == 1 and len(lines[0].split()) <= 6 and len(lines[0]) <= _LONGEST:
         return lines[0]
     numbers = _NUMBER.findall(lines[-1]) if lines else []
     return numbers[0] if len(numbers) == 1 else None
