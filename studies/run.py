@@ -43,11 +43,11 @@ def run_study(study: StudyFile) -> dict[str, Any]:
             warn(f"{study.out}: this study has ended; these are its results.")
             return done
         objectives = make_objectives(study.config, study.folder)
-        for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
-            warn(line)
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)
+        for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
+            warn(line)
         prepare(study, resident)
         evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
         with _Mirrored(study) as mirror:
