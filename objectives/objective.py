@@ -1,11 +1,12 @@
 """What every objective looks like."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from objectives.data import Example
 from objectives.live_model import LiveModel
 from objectives.records import Average, ExampleScore, ScoreSet, Split
+from objectives.request import Reply, Request
 
 
 class Objective(Protocol):
@@ -36,6 +37,22 @@ class Objective(Protocol):
         Raises:
             ObjectiveError: a score is not finite; the example is named.
         """
+        ...
+
+
+@runtime_checkable
+class RequestObjective(Protocol):
+    """Says what it wants to know of a model and judges what it is told; both are pure.
+
+    Beside what stands here it has the name, average, weight and examples of every objective.
+    """
+
+    def requests(self, example: Example, /) -> tuple[Request, ...]:
+        """What it wants to know for one example; asked once in a study, not once a candidate."""
+        ...
+
+    def judge(self, example: Example, replies: Sequence[Reply], /) -> ExampleScore:
+        """The example's score from the replies to its requests, in their order."""
         ...
 
 

@@ -18,11 +18,16 @@ class ExampleScore:
         id: the example's, unique within its objective.
         value: in [0, 1], higher is better.
         category: as in the data.
+        flags: what must be counted and reported, such as "unparsed" or "truncated".
+        margin: how clearly it was right or wrong, in the objective's own unit; None if there is no
+            such thing. A smooth twin of the objective is made of it.
     """
 
     id: str
     value: float
     category: str
+    flags: tuple[str, ...] = ()
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

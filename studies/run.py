@@ -11,6 +11,7 @@ from studies.config import seconds
 from studies.console import warn
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
+from studies.foresight import foresee
 from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
 from studies.objectives_setup import make_objectives
 from studies.preparation import prepare
@@ -46,6 +47,8 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)
+        for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
+            warn(line)
         prepare(study, resident)
         evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
         with _Mirrored(study) as mirror:

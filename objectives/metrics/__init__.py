@@ -1,0 +1,1 @@
+"""Metrics of written answers: one file per metric, found by itself."""
