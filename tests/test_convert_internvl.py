@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer, InternVLProcessor
 
 from merge_ops.atomic import new_folder
 from merge_ops.errors import UserError
@@ -138,11 +140,62 @@ def test_prompts_are_those_of_the_remote_chat(new: Path) -> None:
     assert written == ("<|im_start|>system\nbe brief<|im_end|><|im_start|>user\nsure?<|im_end|>")
 
 
+class Pictures(InternVLProcessor):
+    """Without videos, whose processor needs torchvision."""
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        image_seq_length: int = 256,
+        chat_template: str | None = None,
+    ) -> None:
+        super().__init__(image_processor, tokenizer, None, image_seq_length, chat_template)
+
+
+def tiles(picture: Image.Image, size: int, most: int) -> torch.Tensor:
+    """Tiles and thumbnail as the remote code's example cuts them: (tiles, 3, size, size)."""
+    width, height = picture.size
+    grids = [(w, h) for w in range(1, most + 1) for h in range(1, most + 1) if w * h <= most]
+    best = (1, 1)
+    for grid in sorted(grids, key=lambda grid: grid[0] * grid[1]):
+        gap, least = (abs(width / height - g[0] / g[1]) for g in (grid, best))
+        tie = gap == least and width * height > 0.5 * size**2 * grid[0] * grid[1]
+        best = grid if gap < least or tie else best
+    large = picture.resize((best[0] * size, best[1] * size))
+    cut = [
+        large.crop((x * size, y * size, (x + 1) * size, (y + 1) * size))
+        for y in range(best[1])
+        for x in range(best[0])
+    ]
+    cut += [picture.resize((size, size))] if len(cut) > 1 else []
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    values = torch.stack([torch.from_numpy(np.array(tile)) for tile in cut]) / 255
+    return ((values - mean) / std).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40), (16, 16), (50, 50)])
+def test_pictures_are_cut_as_the_remote_code_cuts_them(new: Path, shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    words: Any = AutoTokenizer.from_pretrained(new)
+    kind: Any = AutoImageProcessor
+    processor = Pictures(kind.from_pretrained(new, backend="pil"), words, image_seq_length=4)
+    made = processor(images=[picture], text=["a <IMG_CONTEXT> b"], return_tensors="pt")
+    expected = tiles(picture, 16, 12)
+    assert made["pixel_values"].shape == expected.shape
+    assert (made["pixel_values"] - expected).abs().max() < 1e-5
+    ids = made["input_ids"][0].tolist()
+    assert ids.count(CONTEXT) == 4 * len(expected)
+    assert (ids.count(148), ids.count(149)) == (1, 1)  # <img> and </img>
+
+
 def test_weights_are_written_as_files_fill(old: Path, tmp_path: Path, new: Path) -> None:
     converted = convert(str(old), tmp_path / "new", shard_bytes=20_000)
     files = sorted((tmp_path / "new").glob("*.safetensors"))
     assert len(files) > 3
     assert all(path.stat().st_size < 30_000 for path in files)
+    assert all(path.stat().st_mode & 0o044 for path in files)  # others may read them
     whole = load_file(new / "model.safetensors")
     parts = {key: value for path in files for key, value in load_file(path).items()}
     assert parts.keys() == whole.keys()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from merge_ops.atomic import check_free, new_folder
 from merge_ops.checkpoint import open_checkpoint
@@ -15,7 +16,7 @@ from merge_ops.errors import UserError
 from merge_ops.old_layouts.internvl_config import InternVL, read_internvl, translated
 from merge_ops.old_layouts.internvl_files import image_token, write_files
 from merge_ops.old_layouts.internvl_names import new_names, renamed
-from merge_ops.old_layouts.modelcompose import write_adapters
+from merge_ops.old_layouts.modelcompose import ADAPTER_FILE, write_adapters
 from merge_ops.old_layouts.recognition import (
     ADAPTER,
     ADAPTER_PICKLE,
@@ -198,12 +199,9 @@ def _adapter(job: _Job) -> _Result:
     check_allowed([job.folder / ADAPTER], job.source, allow_pickle=job.allow_pickle)
     tensors = read_pickle(job.folder / ADAPTER)
     _copy_files(job)
-    writer = ShardWriter(job.scratch, shard_bytes=sum(t.nbytes for t in tensors.values()))
-    writer.add(tensors.items())
-    count = writer.close()
-    path = job.scratch / "model.safetensors"
-    path.rename(job.scratch / ADAPTER.replace(".bin", ".safetensors"))
-    return count, writer.total_bytes, []
+    kept = {name: tensor.clone() for name, tensor in tensors.items()}  # no shared memory
+    save_file(kept, job.scratch / ADAPTER_FILE, metadata={"format": "pt"})
+    return len(kept), sum(tensor.nbytes for tensor in kept.values()), []
 
 
 def _stream(

@@ -16,6 +16,7 @@ from torch import Tensor
 from merge_ops.errors import UserError
 from merge_ops.old_layouts.recognition import ADAPTER_CONFIG
 
+ADAPTER_FILE = "adapter_model.safetensors"
 REST_FILE = "not_lora.safetensors"
 """What was trained beside the adapters, under its own names: projectors, prefix tokens, norms."""
 
@@ -53,14 +54,16 @@ def write_adapters(
         folder.mkdir(exist_ok=True)
         text = json.dumps(settings, indent=2, sort_keys=True)
         (folder / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
-        save_file(found, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(found, folder / ADAPTER_FILE, metadata={"format": "pt"})
         place = "." if folder == out else folder.name
         said.append(
             f"adapter {name!r} in {place}: {len(found) // 2} layers of rank {settings['r']}"
         )
     if rest:
         save_file(rest, out / REST_FILE, metadata={"format": "pt"})
-        said.append(f"{len(rest)} tensors that are no LoRA in {REST_FILE}; no merge takes them")
+        said.append(
+            f"the rest ({len(rest)} tensors: projectors ...) in {REST_FILE}; not for merging"
+        )
     return said
 
 

@@ -28,7 +28,7 @@ def convert(
 ) -> None:
     """Rewrite a remote-code InternVL, ModelCompose's adapters or pickled weights."""
     from merge_ops.old_layouts.conversion import convert as run
-    from studies.console import quiet_transformers, warn
+    from studies.console import quiet_transformers
     from studies.step_progress import StepProgress
 
     quiet_transformers()
@@ -41,8 +41,6 @@ def convert(
             overwrite=overwrite,
             step=progress.step,
         )
-    for note in converted.notes:
-        warn(f"note: {note}")
     _show(source, out, converted, as_json=as_json)
 
 
@@ -66,6 +64,8 @@ def _show(source: str, out: Path, converted: "Converted", *, as_json: bool) -> N
         }
         sys.stdout.write(json.dumps(content, indent=1) + "\n")
         return
-    size = f"{converted.bytes / 1e6:.1f} MB"
     say(escape(f"{source} was {converted.layout.name}"))
+    for note in converted.notes:
+        say(escape(f"note: {note}"))
+    size = f"{converted.bytes / 1e9:.3g} GB"
     say(escape(f"{converted.tensors} tensors ({size}) converted; wrote {out}"))
