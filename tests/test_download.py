@@ -13,6 +13,10 @@ from merge_ops import download
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
 from merge_ops.old_layouts.conversion import convert
+from merge_ops.recipe import Recipe, Source
+from merge_ops.recipe_text import write_recipe
+from merge_ops.recipe_yaml import read_recipe
+from studies.provenance import with_commits
 from tests.test_convert_adapters import pickled_llama
 from tests.tiny import tiny_llama
 
@@ -126,6 +130,19 @@ def test_the_commit_that_a_name_resolved_to(cached: Path) -> None:
     assert download.commit("owner/name") == COMMIT
     assert download.commit(str(cached)) == COMMIT
     assert download.commit(str(cached.parent)) is None
+
+
+def test_the_commit_stands_in_a_recipe(cached: Path, tmp_path: Path) -> None:
+    tiny_llama(0).save_pretrained(cached)
+    write_tree(cached)
+    tiny_llama(1).save_pretrained(tmp_path / "here")
+    sources = (Source("owner/name"), Source(str(tmp_path / "here")))
+    recipe = Recipe("linear", sources, None, target="owner/name", provenance={"study": "x"})
+    write_recipe(with_commits(recipe), tmp_path / "recipe.yaml")
+    provenance = read_recipe(tmp_path / "recipe.yaml").provenance
+    assert provenance == {"study": "x", "models_commit": {"owner/name": COMMIT}}
+    local = Recipe("linear", sources[1:], None, target=str(tmp_path / "here"))
+    assert with_commits(local) is local
 
 
 def write_tree(snapshot: Path) -> None:
