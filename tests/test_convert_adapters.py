@@ -136,6 +136,33 @@ def test_an_existing_folder_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "precious").exists()
     convert(str(source), tmp_path / "new", allow_pickle=True, overwrite=True)
     assert not (tmp_path / "new" / "precious").exists()
+    with pytest.raises(UserError, match="must not be the old one"):
+        convert(str(source), source, allow_pickle=True, overwrite=True)
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from studies.cli import main
+
+    source, _ = pickled_llama(tmp_path / "old")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        called = ["mergetuna", "convert", str(source), str(tmp_path / "new"), *arguments]
+        monkeypatch.setattr("sys.argv", called)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    code, _, said = run()
+    assert (code, said.count("\n")) == (2, 1)
+    assert "Pass --allow-pickle" in said
+    code, printed, said = run("--allow-pickle", "--json")
+    result = json.loads(printed)
+    assert (code, result["layout"], result["tensors"]) == (0, "pickles", 30)
+    assert said.splitlines()[-1].endswith("30/30 tensors")
+    code, _, said = run("--allow-pickle")
+    assert (code, "--overwrite" in said) == (2, True)
 
 
 def test_a_model_that_needs_nothing(tmp_path: Path) -> None:

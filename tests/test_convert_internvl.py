@@ -78,6 +78,23 @@ def test_equal_logits(name: str, tmp_path: Path) -> None:
     assert (blind - expected).abs().max() > 1e-3  # the picture counts
 
 
+def test_internlm2_by_itself_is_a_llama(tmp_path: Path) -> None:
+    twin = build_twin(VARIANTS["internlm2, dynamic"])
+    (tmp_path / "old").mkdir()
+    config = {**twin.config["llm_config"], "auto_map": {"AutoModel": "x.Y"}}
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    save_file(twin.language_model.state_dict(), tmp_path / "old" / "model.safetensors")
+    with pytest.raises(UserError, match=r"\(InternLM2ForCausalLM\).*mergetuna convert"):
+        model_folder(str(tmp_path / "old"))
+    convert(str(tmp_path / "old"), tmp_path / "new")
+    model: Any = load_model(str(tmp_path / "new"), None)
+    assert type(model).__name__ == "LlamaForCausalLM"
+    ids, _ = inputs(16)
+    with torch.no_grad():
+        expected = twin.language_model(twin.language_model.get_input_embeddings()(ids))
+        assert (model(input_ids=ids).logits - expected).abs().max() < 2e-6
+
+
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     twin = build_twin(VARIANTS["internlm2"])
@@ -220,6 +237,8 @@ def changed(old: Path, folder: Path, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
+        ({"llm_config": {"hidden_size": "wide"}}, "does not describe a LlamaConfig"),
+        ({"vision_config": {"patch_size": "small"}}, "does not describe a InternVLVisionConfig"),
         ({"ps_version": "v1"}, "pixel shuffle must be version v2"),
         ({"llm_config": {"architectures": ["GptOssForCausalLM"]}}, "but is 'GptOssForCausalLM'"),
         ({"llm_config": {"rope_pos_id_version": "v2pe"}}, "V2PE"),

@@ -7,8 +7,9 @@ from typing import Any
 from merge_ops.errors import UserError
 from merge_ops.old_layouts.internvl_names import TextShape
 
+INTERNLM2_CLASS = "InternLM2ForCausalLM"
 TEXT_TYPES: Mapping[str, str] = {
-    "InternLM2ForCausalLM": "llama",
+    INTERNLM2_CLASS: "llama",
     "LlamaForCausalLM": "llama",
     "Phi3ForCausalLM": "phi3",
     "Qwen2ForCausalLM": "qwen2",
@@ -66,10 +67,7 @@ class InternVL:
     @property
     def internlm2(self) -> TextShape | None:
         """How InternLM2's fused projections split; None for other language models."""
-        if self.text_class != "InternLM2ForCausalLM":
-            return None
-        heads = int(self.text.get("num_attention_heads", 32))
-        return TextShape(heads, int(self.text.get("num_key_value_heads") or heads))
+        return internlm2_shape(self.text) if self.text_class == INTERNLM2_CLASS else None
 
     @property
     def tied(self) -> bool:
@@ -108,12 +106,9 @@ def _problems(old: InternVL) -> list[str]:
     """What keeps a variant from being converted."""
     known = ", ".join(sorted(TEXT_TYPES))
     found = []
-    parts = (old.whole, old.text, old.vision)
-    if any(part.get("quantization_config") for part in parts):
-        found.append(
-            "weights must be floating point, but config.json has a quantization_config; convert "
-            "the original checkpoint instead."
-        )
+    packed = quantised(old.whole, old.text, old.vision)
+    if packed:
+        found.append(packed)
     if old.text_class not in TEXT_TYPES:
         found.append(f"the language model must be one of {known}, but is {old.text_class!r}.")
     if old.whole.get("ps_version", "v1") != "v2":
@@ -122,11 +117,9 @@ def _problems(old: InternVL) -> list[str]:
             f"{old.whole.get('ps_version', 'v1')!r}: its image tokens come in another order than "
             "transformers' model puts them (InternVL 1.1 and 1.2)."
         )
-    if old.text.get("rope_pos_id_version", "default") != "default":
-        found.append(
-            "positions must count by one, but rope_pos_id_version is "
-            f"{old.text['rope_pos_id_version']!r} (V2PE), which transformers does not have."
-        )
+    stretched = odd_positions(old.text)
+    if stretched:
+        found.append(stretched)
     if old.vision["norm_type"] not in ("rms_norm", "layer_norm"):
         found.append(f"norm_type must be rms_norm or layer_norm, got {old.vision['norm_type']!r}.")
     if old.vision["qk_normalization"] and float(old.vision["layer_norm_eps"]) != _NORM_EPS:
@@ -139,20 +132,16 @@ def _problems(old: InternVL) -> list[str]:
 
 def translated(old: InternVL, image_token_id: int) -> dict[str, Any]:
     """The config of transformers' InternVLForConditionalGeneration, as in config.json."""
-    from transformers import CONFIG_MAPPING, InternVLConfig, InternVLVisionConfig
+    from transformers import InternVLConfig, InternVLVisionConfig
 
-    kind = CONFIG_MAPPING[TEXT_TYPES[old.text_class]]
-    text = dict(old.text)
-    if old.internlm2 is not None:
-        text = {**_OLD_INTERNLM2, **text, "attention_bias": bool(old.text.get("bias", True))}
-    taken = {key: value for key, value in text.items() if key in _fields(kind)} | _rope(text)
     vision = {_VISION_NAMES.get(key, key): value for key, value in old.vision.items()}
     dtype = old.whole.get("torch_dtype") or old.whole.get("dtype")
     config = InternVLConfig(
-        vision_config=InternVLVisionConfig(
-            **{k: v for k, v in vision.items() if k in _fields(InternVLVisionConfig)}
+        vision_config=_made(
+            InternVLVisionConfig,
+            {k: v for k, v in vision.items() if k in _fields(InternVLVisionConfig)},
         ),
-        text_config=kind(**{**taken, "use_cache": True, "tie_word_embeddings": old.tied}),
+        text_config=text_config(old.text),
         image_token_id=image_token_id,
         image_seq_length=old.image_tokens,
         downsample_ratio=float(old.whole.get("downsample_ratio", 0.5)),
@@ -163,6 +152,58 @@ def translated(old: InternVL, image_token_id: int) -> dict[str, Any]:
     )
     content: dict[str, Any] = config.to_dict()
     return content
+
+
+def text_config(old: Mapping[str, Any]) -> Any:
+    """The config of a language model; its class is a key of `TEXT_TYPES`."""
+    from transformers import CONFIG_MAPPING
+
+    name = old["architectures"][0]
+    kind = CONFIG_MAPPING[TEXT_TYPES[name]]
+    text = dict(old)
+    if name == INTERNLM2_CLASS:
+        text = {**_OLD_INTERNLM2, **text, "attention_bias": bool(old.get("bias", True))}
+    taken = {key: value for key, value in text.items() if key in _fields(kind)} | _rope(text)
+    tied = bool(old.get("tie_word_embeddings", False))  # no old language model does by default
+    return _made(kind, {**taken, "use_cache": True, "tie_word_embeddings": tied})
+
+
+def _made(kind: Any, settings: Mapping[str, Any]) -> Any:
+    """A config of a class; what it does not take is the user's to mend."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        return kind(**settings)
+    except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"config.json does not describe a {kind.__name__}: {reason}") from None
+
+
+def internlm2_shape(text: Mapping[str, Any]) -> TextShape:
+    """How InternLM2's fused projections split."""
+    heads = int(text.get("num_attention_heads", 32))
+    return TextShape(heads, int(text.get("num_key_value_heads") or heads))
+
+
+def odd_positions(text: Mapping[str, Any]) -> str | None:
+    """What is wrong with how InternLM2 counts positions."""
+    version = text.get("rope_pos_id_version", "default")
+    if version == "default":
+        return None
+    return (
+        f"positions must count by one, but rope_pos_id_version is {version!r} (V2PE), which "
+        "transformers does not have."
+    )
+
+
+def quantised(*parts: Mapping[str, Any]) -> str | None:
+    """What is wrong with configs that say how weights are packed."""
+    if not any(part.get("quantization_config") for part in parts):
+        return None
+    return (
+        "weights must be floating point, but config.json has a quantization_config; convert the "
+        "original checkpoint instead."
+    )
 
 
 def _rope(text: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from merge_ops.old_layouts.internvl_chat import CHATS, chat_template
 from merge_ops.old_layouts.internvl_config import InternVL
 from merge_ops.old_layouts.recognition import read_json
 
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
@@ -80,16 +80,16 @@ def write_files(old: InternVL, source: Path, tokenizer: Path, out: Path) -> list
         "max_patches": int(old.whole.get("max_dynamic_patch", 6)),
     }
     processor = {"processor_class": "InternVLProcessor"}
-    _write(
+    write_json(
         out / "preprocessor_config.json",
         {"image_processor_type": "GotOcr2ImageProcessor", **processor, **pixels, **tiles},
     )
-    _write(
+    write_json(
         out / "video_preprocessor_config.json",
         {"video_processor_type": "InternVLVideoProcessor", **processor, **pixels},
     )
-    _write(out / "processor_config.json", {**processor, "image_seq_length": old.image_tokens})
-    _write(out / "generation_config.json", _generation(old, source, tokenizer))
+    write_json(out / "processor_config.json", {**processor, "image_seq_length": old.image_tokens})
+    write_json(out / "generation_config.json", _generation(old, source, tokenizer))
     if tiles["crop_to_patches"] and not old.whole.get("use_thumbnail", False):
         notes.append("use_thumbnail is off, but transformers' processor always adds a thumbnail")
     return notes
@@ -97,12 +97,10 @@ def write_files(old: InternVL, source: Path, tokenizer: Path, out: Path) -> list
 
 def _write_tokenizer(old: InternVL, source: Path, out: Path) -> list[str]:
     """Copy the tokenizer, name its image tokens, and give it the remote code's prompts."""
-    for name in _TOKENIZER_FILES:
+    for name in TOKENIZER_FILES:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
-    config = read_json(source / "tokenizer_config.json")
-    if config.pop("auto_map", None):
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"  # tokenizer.json says it all
+    config = plain_tokenizer(read_json(source / "tokenizer_config.json"))
     config |= {"extra_special_tokens": _TOKENS, "processor_class": "InternVLProcessor"}
     name = str(old.whole.get("template"))
     chat = CHATS.get(name)
@@ -112,8 +110,14 @@ def _write_tokenizer(old: InternVL, source: Path, out: Path) -> list[str]:
     else:
         config.pop("chat_template", None)
         (out / "chat_template.jinja").write_text(chat_template(chat), encoding="utf-8")
-    _write(out / "tokenizer_config.json", config)
+    write_json(out / "tokenizer_config.json", config)
     return notes
+
+
+def plain_tokenizer(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A tokenizer's config without remote code; what it does stands in tokenizer.json then."""
+    remote = {"tokenizer_class": "PreTrainedTokenizerFast"} if config.get("auto_map") else {}
+    return {key: value for key, value in config.items() if key != "auto_map"} | remote
 
 
 def _generation(old: InternVL, source: Path, tokenizer: Path) -> dict[str, Any]:
@@ -131,6 +135,7 @@ def _generation(old: InternVL, source: Path, tokenizer: Path) -> dict[str, Any]:
     return {**content, "eos_token_id": listed} if listed else content
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as people read it."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")

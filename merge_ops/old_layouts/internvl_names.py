@@ -78,15 +78,15 @@ def new_names(name: str, internlm2: TextShape | None) -> list[str] | None:
 
 
 def renamed(
-    name: str, tensor: Tensor, names: list[str], internlm2: TextShape | None
+    tensor: Tensor, names: list[str], internlm2: TextShape | None
 ) -> Iterator[tuple[str, Tensor]]:
     """A tensor under its new names, split where it is fused."""
     if len(names) == 1:
         yield names[0], tensor
-    elif _QKV.fullmatch(name):
-        yield from zip(names, tensor.chunk(3), strict=True)  # (3 H, ...): q, k, v as rows
-    elif names and internlm2 is not None:
+    elif internlm2 is not None and ".self_attn." in names[0]:
         yield from zip(names, _split_groups(tensor, internlm2), strict=True)
+    else:
+        yield from zip(names, tensor.chunk(3), strict=True)  # (3 H, ...): q, k, v as rows
 
 
 def _split_groups(fused: Tensor, text: TextShape) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 INTERNVL = "internvl"
+INTERNLM2 = "internlm2"
 MODELCOMPOSE = "modelcompose"
 PICKLES = "pickles"
 ADAPTER_PICKLE = "adapter pickle"
@@ -21,7 +22,7 @@ class OldLayout:
     """What a folder holds instead of a model that transformers reads.
 
     Attributes:
-        kind: INTERNVL, MODELCOMPOSE, PICKLES or ADAPTER_PICKLE.
+        kind: INTERNVL, INTERNLM2, MODELCOMPOSE, PICKLES or ADAPTER_PICKLE.
         name: for a sentence: "is {name}".
         pickled: whether its weights are pickles.
     """
@@ -39,9 +40,9 @@ def old_layout(folder: Path) -> OldLayout | None:
     """The old layout of a folder, or None if it is in none that is known."""
     config = read_json(folder / "config.json")
     pickled = not any(folder.glob("*.safetensors"))
-    if "InternVLChatModel" in (config.get("architectures") or []):
-        name = "InternVL's remote-code layout (InternVLChatModel)"
-        return OldLayout(INTERNVL, name, pickled)
+    for kind, made in ((INTERNVL, "InternVLChatModel"), (INTERNLM2, "InternLM2ForCausalLM")):
+        if made in (config.get("architectures") or []):
+            return OldLayout(kind, f"a model of remote code ({made})", pickled)
     if (folder / ADAPTER).is_file() and (folder / ADAPTER_CONFIG).is_file() and pickled:
         return OldLayout(ADAPTER_PICKLE, f"a LoRA adapter as a pickle ({ADAPTER})", True)
     if config.get("model_type") == "multimodal" or config.get("lora_strategy"):

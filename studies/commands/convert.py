@@ -26,7 +26,7 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="What was written, as JSON.")] = False,
 ) -> None:
-    """Rewrite a remote-code InternVL, ModelCompose's adapters or pickled weights."""
+    """Rewrite a remote-code InternVL or InternLM2, ModelCompose's adapters or pickled weights."""
     from merge_ops.old_layouts.conversion import convert as run
     from studies.console import quiet_transformers
     from studies.step_progress import StepProgress
