@@ -19,6 +19,8 @@ from merge_ops.hub import model_folder
 from merge_ops.loading import load_model
 from merge_ops.old_layouts.conversion import convert
 from merge_ops.old_layouts.internvl_config import read_internvl, translated
+from merge_ops.residency import Runtime
+from merge_ops.verify import verify_graft
 from tests.internvl_twin import (
     BIG_VISION,
     CONTEXT,
@@ -93,6 +95,16 @@ def test_internlm2_by_itself_is_a_llama(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = twin.language_model(twin.language_model.get_input_embeddings()(ids))
         assert (model(input_ids=ids).logits - expected).abs().max() < 2e-6
+
+
+def test_both_converted_the_language_model_is_an_expert(new: Path, tmp_path: Path) -> None:
+    expert = build_twin(VARIANTS["internlm2"], seed=5)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text(json.dumps(expert.config["llm_config"]))
+    save_file(expert.language_model.state_dict(), tmp_path / "old" / "model.safetensors")
+    convert(str(tmp_path / "old"), tmp_path / "new")
+    verified = verify_graft(str(new), str(tmp_path / "new"), Runtime())
+    assert (verified.difference, verified.grafted) == (0, 21)
 
 
 @pytest.fixture(scope="module")
