@@ -50,6 +50,7 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         yield scratch
         for file in scratch.rglob("*"):
             if file.is_file():
+                file.chmod(0o644)  # safetensors writes files that nobody else may read
                 with file.open("rb") as stream:
                     os.fsync(stream.fileno())
         scratch.chmod(0o755)

@@ -5,10 +5,11 @@ import json
 from functools import cache
 from pathlib import Path
 
+from merge_ops.download import download
 from merge_ops.errors import UserError
+from merge_ops.old_layouts.recognition import old_layout
 
 _WHOLE = "model.safetensors"
-_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 
 
 @cache
@@ -19,12 +20,18 @@ def model_folder(reference: str) -> Path:
         reference: a local folder, or `owner/name` or `owner/name@revision` on the hub.
 
     Raises:
-        UserError: there is no such folder or repository, or it holds no safetensors weights, or
-            not all that its index names.
+        UserError: there is no such folder or repository, it is in an old layout, or it holds no
+            safetensors weights, or not all that its index names.
     """
     folder = Path(reference)
     if not folder.is_dir():
-        folder = _download(reference)
+        folder = download(reference)
+    old = old_layout(folder)
+    if old is not None:
+        raise UserError(
+            f"{reference}: it is {old.name}, which is not read as it is. "
+            f"Convert it first: {old.command(reference)}"
+        )
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{reference}: a model folder must hold config.json, but {folder} does not."
@@ -33,8 +40,8 @@ def model_folder(reference: str) -> Path:
         pickles = sorted(p.name for p in [*folder.glob("*.bin"), *folder.glob("*.pt*")])
         found = f"only pickles ({', '.join(pickles)}), which are not loaded" if pickles else "none"
         raise UserError(
-            f"{reference}: weights must be safetensors, but {folder} holds {found}. "
-            "Convert the model with transformers' save_pretrained first."
+            f"{reference}: weights must be safetensors, but {folder} holds {found}. If they are "
+            f"pickles (pytorch_model.bin): mergetuna convert {reference} OUT --allow-pickle"
         )
     _check_shards(folder, reference)
     return folder
@@ -56,22 +63,6 @@ def _check_shards(folder: Path, reference: str) -> None:
             f"{len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
             "Download the model again."
         )
-
-
-def _download(reference: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    name, _, revision = reference.partition("@")
-    try:
-        path = snapshot_download(name, revision=revision or None, allow_patterns=_PATTERNS)
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{reference}: it is not a folder here, and the hub did not give it ({reason}). "
-            "Check the name, log in with `hf auth login` if it is gated, or pass a local folder."
-        ) from None
-    return Path(path)
 
 
 def weight_files(folder: Path) -> list[Path]:

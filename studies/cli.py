@@ -8,6 +8,7 @@ from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
 from studies.commands.align import align
 from studies.commands.best import best
+from studies.commands.convert import convert
 from studies.commands.demo import demo
 from studies.commands.eval import evaluate
 from studies.commands.families import families
@@ -29,7 +30,20 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (init, run, trials, best, merge, align, families, methods, statistics, ui, demo):
+for command in (
+    init,
+    run,
+    trials,
+    best,
+    merge,
+    align,
+    families,
+    convert,
+    methods,
+    statistics,
+    ui,
+    demo,
+):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(zoo, name="zoo")

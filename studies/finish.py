@@ -24,7 +24,7 @@ from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
-from studies.provenance import runtime_facts, study_digest
+from studies.provenance import runtime_facts, study_digest, with_commits
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
@@ -70,7 +70,7 @@ def finish(
     scored = [_score(row, evaluator) for row in rows]
     results = _results(study, evaluator, own, finals, scored)
     recipe = own.space.decode(winner.trial.params)
-    recipe = with_provenance(study, evaluator, recipe, results)
+    recipe = with_commits(with_provenance(study, evaluator, recipe, results))
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
     write_study(study, evaluator, own, rival, recipe, results, found)
     table = (study.out / TABLE).read_text(encoding="utf-8")

@@ -3,10 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
+from merge_ops.download import commit
+from merge_ops.recipe import Recipe
 from studies.setup import StudyFile
 
 _PACKAGES = ("mergetuna", "torch", "transformers", "optuna", "cma", "datasets", "numpy")
@@ -45,6 +48,15 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     if study.template.statistics is not None:
         settings["statistics_sha256"] = study.template.statistics.sha256
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def with_commits(recipe: Recipe) -> Recipe:
+    """A recipe whose provenance says which commit each hub id resolved to, if it names any."""
+    resolved = {ref: commit(ref) for ref in recipe.references()}
+    known = {ref: found for ref, found in resolved.items() if found is not None}
+    if not known:
+        return recipe
+    return replace(recipe, provenance={**recipe.provenance, "models_commit": known})
 
 
 def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:

@@ -106,12 +106,23 @@ def test_a_head_that_is_tied_in_the_target_alone(tmp_path: Path, text: Path) -> 
     open_models(donor_recipe(str(text), str(tied), ()))  # the other way round nothing is lost
 
 
-@pytest.mark.parametrize("where", ["whole", "language model"])
-def test_a_config_of_quantised_weights(llava: str, text: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "settings"),
+    [
+        ("whole", {"quant_method": "bitsandbytes", "load_in_4bit": True}),
+        ("language model", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        ("whole", {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}),
+        ("whole", {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}),
+        ("whole", {"quant_method": "fp8", "weight_block_size": [128, 128]}),
+    ],
+)
+def test_a_config_of_quantised_weights(
+    llava: str, text: Path, where: str, settings: dict[str, Any]
+) -> None:
     source = text if where == "whole" else Path(llava)
     config = json.loads((source / "config.json").read_text())
     part = config if where == "whole" else config["text_config"]
-    part["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    part["quantization_config"] = settings
     (text / "config.json").write_text(json.dumps(config))
     said = refusal(llava, text)
     assert str(text) in said

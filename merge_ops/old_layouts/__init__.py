@@ -1,0 +1,1 @@
+"""Published checkpoints whose layout is not transformers' own: recognised, and rewritten."""
