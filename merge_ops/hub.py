@@ -8,7 +8,7 @@ from pathlib import Path
 from merge_ops.errors import UserError
 
 _WHOLE = "model.safetensors"
-_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 
 
 @cache
