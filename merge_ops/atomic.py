@@ -79,8 +79,8 @@ def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield scratch
         for file in [*scratch.rglob("*"), scratch]:
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors gives 0600
             _sync(file)
-        scratch.chmod(0o755)
         if path.exists():
             path.replace(old)  # deleting takes time, in which a half of it would bear the name
         scratch.replace(path)

@@ -31,15 +31,15 @@ from transformers import AutoProcessor, {kind}
 folder = "."
 model = {kind}.from_pretrained(folder).eval()
 processor = AutoProcessor.from_pretrained(folder)
-head = load_file(f"{{folder}}/reward_head.safetensors")  # score.weight: (1, hidden size)
+head = load_file(f"{{folder}}/reward_head.safetensors", device=str(model.device))
 
 
 @torch.no_grad()
 def reward(inputs):  # what a processor gives for B conversations; returns B scores
     hidden = model.base_model(**inputs).last_hidden_state  # (B, T, hidden size)
     mask = inputs["attention_mask"]  # (B, T), padded on either side
-    last = (mask * torch.arange(1, mask.shape[1] + 1)).argmax(-1)  # last token that counts
-    hidden = hidden[torch.arange(len(hidden)), last]
+    last = (mask * torch.arange(1, mask.shape[1] + 1).to(mask)).argmax(-1)  # that counts
+    hidden = hidden[torch.arange(len(hidden)).to(last), last]  # (B, hidden size)
     return torch.nn.functional.linear(hidden, head["score.weight"], head.get("score.bias"))[:, 0]
 
 
@@ -67,7 +67,7 @@ scores = model(**inputs).logits[:, 0]
 
 _SPLITS = {
     "selection": "seen by the search",
-    "confirm": "the winner was chosen on it",
+    "confirm": "the winner was chosen on it, so a little too high",
     "test": "for reporting alone",
 }
 
@@ -158,7 +158,7 @@ def _scores(resident: ResidentModel, provenance: Mapping[str, Any]) -> str:
             continue
         rows.append(f"| {split}: {meaning} | all | {_share(found['score'])} |")
         parts = found.get("objectives")
-        if isinstance(parts, Mapping):
+        if isinstance(parts, Mapping) and len(parts) > 1:
             rows += [f"| {split} | {name} | {_share(value)} |" for name, value in parts.items()]
     if not rows:
         return ""

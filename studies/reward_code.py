@@ -55,9 +55,9 @@ class {name}({base}):
 
     config_class = {config}
     base_model_prefix = "{prefix}"
-    num_labels = 1
 
     def __init__(self, config):
+        config.num_labels = 1
         super().__init__(config)
         self.{prefix} = {inner}(config)
         self.score = nn.Linear(config.get_text_config().hidden_size, 1, bias={bias})

@@ -93,8 +93,9 @@ def naive(folder: str, *, as_the_librarys: bool) -> int:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     answers, rest = sys.argv[1], sys.argv[2:]
     cut = rest.index("--suspects")
     found: dict[str, Any] = {}
