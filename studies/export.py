@@ -23,7 +23,7 @@ from merge_ops.view_recipes import view_of
 from studies.console import warn
 from studies.model_card import model_card
 from studies.processor_files import processor_files, with_template, write_processor
-from studies.reward_code import check_reward_code, write_reward_code
+from studies.reward_code import check_reward_code, name_code, write_reward_code
 
 SHARD_SIZE = "50GB"
 """Of the largest weight file, as transformers' `max_shard_size`, whose default it is."""
@@ -177,6 +177,7 @@ def _write_model(resident: ResidentModel, folder: Path, shard_size: str) -> None
     """Configs, weights and score head."""
     module: Any = resident.module
     module.save_pretrained(folder, max_shard_size=shard_size)
+    name_code(folder, {})  # what the target names is not copied
     if resident.score_head is not None:
         tensors = resident.score_head.state_dict()
         save_file(

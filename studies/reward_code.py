@@ -8,6 +8,7 @@ missing is the score head or nothing.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import transformers
@@ -150,8 +151,14 @@ def write_reward_code(module: nn.Module, score_head: nn.Module, folder: Path) ->
         bias=getattr(score_head, "bias", None) is not None,
     )
     (folder / REWARD_FILE).write_text(text, encoding="utf-8")
+    reference = f"{Path(REWARD_FILE).stem}.{name}"
+    name_code(folder, {"AutoModelForSequenceClassification": reference})
+
+
+def name_code(folder: Path, code: Mapping[str, str]) -> None:
+    """Let config.json name this code (class by auto class) and no other."""
     path = folder / "config.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    reference = f"{Path(REWARD_FILE).stem}.{name}"
-    content["auto_map"] = {"AutoModelForSequenceClassification": reference}
+    content.pop("auto_map", None)
+    content |= {"auto_map": code} if code else {}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -173,6 +173,17 @@ def test_an_export_holds_what_its_target_holds(workshop: Path, exports: dict[str
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
 
 
+def test_code_that_is_not_copied_is_not_named(
+    workshop: Path, exports: dict[str, Path], tmp_path: Path
+) -> None:
+    assert "auto_map" in (exports["target"] / "config.json").read_text()
+    recipe = _recipe(workshop, target=str(exports["target"]))
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    build_checkpoint(tmp_path / "recipe.yaml", tmp_path / "out")
+    assert "auto_map" not in (tmp_path / "out" / "config.json").read_text()
+    assert not (tmp_path / "out" / "modeling_reward.py").exists()
+
+
 def test_bfloat16_is_read_back_as_it_was_written(workshop: Path, tmp_path: Path) -> None:
     build_checkpoint(workshop / "target.yaml", tmp_path / "out", dtype="bfloat16")
     kind: Any = LlavaForConditionalGeneration
