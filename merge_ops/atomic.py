@@ -30,33 +30,72 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds something, before any work is done.
 
     Raises:
-        UserError: `path` exists and is not an empty folder, and `overwrite` is not set.
+        UserError: `path` is a file; or exists and is not an empty folder, and `overwrite` is not
+            set.
     """
-    if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} must be a folder, but is a file; choose another name.")
+    if path.exists() and not overwrite and any(path.iterdir()):
         raise UserError(f"{path} exists; choose another folder or pass --overwrite.")
+
+
+def check_space(path: Path, size: int) -> None:
+    """Refuse to write more than the disk has room for, before any work is done.
+
+    What `path` holds already does not count as room: it stays until the new folder is whole.
+
+    Args:
+        path: the folder that will be written.
+        size: bytes that will be written.
+
+    Raises:
+        UserError: the disk has less than that free; the numbers are given.
+    """
+    there = next(p for p in [path, *path.absolute().parents] if p.is_dir())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise UserError(
+            f"{path}: {size / 2**20:,.1f} MiB will be written, but its disk has "
+            f"{free / 2**20:,.1f} MiB free; make room or choose a folder on another disk."
+        )
 
 
 @contextmanager
 def new_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside `path` that takes its name if the block succeeds.
 
+    A folder that is replaced keeps its name and content until then.
+
     Raises:
-        UserError: `path` exists and is not an empty folder, and `overwrite` is not set.
+        UserError: `path` is a file; or exists and is not an empty folder, and `overwrite` is not
+            set.
     """
     check_free(path, overwrite=overwrite)
+    path = path.resolve()  # a link's own target is replaced, on its own disk
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    scratch, old = (
+        Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.")) for _ in range(2)
+    )
     try:
         yield scratch
-        for file in scratch.rglob("*"):
-            if file.is_file():
-                file.chmod(0o644)  # safetensors writes files that nobody else may read
-                with file.open("rb") as stream:
-                    os.fsync(stream.fileno())
-        scratch.chmod(0o755)
+        for file in [*scratch.rglob("*"), scratch]:
+            file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors gives 0600
+            _sync(file)
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(old)  # deleting takes time, in which a half of it would bear the name
         scratch.replace(path)
-    except BaseException:
+        _sync(path.parent)
+    finally:
+        if not path.exists() and any(old.iterdir()):  # stopped between the two renames
+            old.replace(path)
         shutil.rmtree(scratch, ignore_errors=True)
-        raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from merge_ops.errors import UserError
 
-_NEEDED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_NEEDED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
 _PICKLES = [
     "pytorch_model*.bin*",
     "adapter_model.bin",

@@ -70,8 +70,8 @@ def finish(
     scored = [_score(row, evaluator) for row in rows]
     results = _results(study, evaluator, own, finals, scored)
     recipe = own.space.decode(winner.trial.params)
-    recipe = with_commits(with_provenance(study, evaluator, recipe, results))
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
+    recipe = with_commits(with_provenance(study, evaluator, recipe, results, found))
     write_study(study, evaluator, own, rival, recipe, results, found)
     table = (study.out / TABLE).read_text(encoding="utf-8")
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {

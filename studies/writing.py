@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from merge_ops.atomic import write_text
@@ -10,6 +10,7 @@ from merge_ops.recipe import Recipe
 from merge_ops.recipe_text import write_recipe
 from objectives.objective import Objective
 from objectives.records import SPLITS, ScoreSet, combined
+from objectives.statistics import interval
 from search.samplers import ONLY
 from studies.comparison import parent_rows
 from studies.evaluator import Evaluator
@@ -23,16 +24,20 @@ from studies.table import chosen, markdown_table
 
 
 def with_provenance(
-    study: StudyFile, evaluator: Evaluator, recipe: Recipe, results: Mapping[str, Any]
+    study: StudyFile,
+    evaluator: Evaluator,
+    recipe: Recipe,
+    results: Mapping[str, Any],
+    found: Mapping[str, Sequence[ScoreSet]],
 ) -> Recipe:
-    """The winner with its provenance."""
-    winner, found = results["winner"], results["rows"][-1]
+    """The winner with its provenance; `found` are its per-example scores by split."""
+    winner, row = results["winner"], results["rows"][-1]
     objective = {
         o.name: {
             "kind": o.kind,
             "weight": o.weight,
             "average": o.average,
-            "n": found["objectives"][o.name]["n"],
+            "n": row["objectives"][o.name]["n"],
             **({} if o.task is None else {"task": o.task}),
         }
         for o in study.config.objectives
@@ -48,10 +53,16 @@ def with_provenance(
         "runtime": results["runtime"],
         "objective": objective,
         "selection": {"score": winner["selection"]},
-        "confirm": {"score": winner["confirm"]},
-        "test": {"score": found["score"], "reads": results["test_reads"]},
+        "confirm": _with_intervals(found["confirm"]),
+        "test": {**_with_intervals(found["test"]), "reads": results["test_reads"]},
     }
     return replace(recipe, provenance=provenance)
+
+
+def _with_intervals(sets: Sequence[ScoreSet]) -> dict[str, Any]:
+    """The combined score and each objective's, with their 95 % intervals."""
+    objectives = {s.objective: asdict(interval([s])) for s in sets}
+    return {"score": asdict(interval(sets)), "objectives": objectives}
 
 
 def write_study(

@@ -17,7 +17,17 @@ def merge(
         str | None,
         typer.Option(help="Of a recipe with views (EMR), write this one; else what they share."),
     ] = None,
+    shard_size: Annotated[
+        str, typer.Option(help="Of the largest weight file: 5GB, 200MB ...")
+    ] = "50GB",
     *,
+    reward_code: Annotated[
+        bool,
+        typer.Option(
+            "--reward-code",
+            help="Of a reward model, write modeling_reward.py too, for one-line loading.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
@@ -28,7 +38,14 @@ def merge(
     from studies.export import build_checkpoint
 
     content, count = build_checkpoint(
-        recipe, out, device=device, dtype=dtype, task=task, overwrite=overwrite
+        recipe,
+        out,
+        device=device,
+        dtype=dtype,
+        task=task,
+        shard_size=shard_size,
+        reward_code=reward_code,
+        overwrite=overwrite,
     )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
     if content.has_views():
