@@ -8,10 +8,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from merge_ops.adapter import Adapter, open_adapter
 from merge_ops.disk_names import Place, disk_places
+from merge_ops.edits import apply_edit
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
 from merge_ops.loading import DTYPES, empty_model, load_model
+from merge_ops.references import split_adapter
 
 _TORCH = {
     "F64": torch.float64,
@@ -23,24 +26,38 @@ _TORCH = {
 
 @dataclass(slots=True)
 class Checkpoint:
-    """A model on disk.
+    """A model on disk, with an adapter on it or without.
 
     Attributes:
-        reference: the folder or hub id.
+        reference: the folder or hub id, or `model+adapter`.
         model: the model without weights (on the meta device): names, shapes, ties.
         dtype: in which tensors are read.
         places: where each parameter stands; empty where loading makes tensors from several on
             disk, and the model is read whole by transformers instead.
+        adapter: what is done to tensors after they are read, or None.
     """
 
     reference: str
     model: nn.Module
     dtype: torch.dtype
     places: Mapping[str, Place]
+    adapter: Adapter | None = None
     _whole: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
-        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree."""
+        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree.
+
+        One that an adapter changes is computed, each time anew.
+        """
+        edit = self.adapter.edits.get(name) if self.adapter else None
+        stored = self._stored(name)
+        return stored if edit is None else apply_edit(edit, stored)
+
+    def is_computed(self, name: str) -> bool:
+        """Whether a parameter is made when it is read, and so takes memory."""
+        return self.adapter is not None and name in self.adapter.edits
+
+    def _stored(self, name: str) -> Tensor:
         if not self.places:
             return self._read_whole(name)
         place = self.places[name]
@@ -51,7 +68,8 @@ class Checkpoint:
     def _read_whole(self, name: str) -> Tensor:
         if not self._whole:
             named = {label: key for key, label in DTYPES.items()}
-            loaded = load_model(self.reference, named[self.dtype])
+            model, _ = split_adapter(self.reference)
+            loaded = load_model(model, named[self.dtype])
             self._whole |= dict(loaded.named_parameters(remove_duplicate=False))
         return self._whole[name].detach()
 
@@ -60,11 +78,12 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     """Find out what a checkpoint holds, and that it holds the whole model; nothing is loaded.
 
     Args:
-        reference: a folder or a hub id.
+        reference: a folder, a hub id, or `model+adapter`.
         dtype: a key of `DTYPES`, or None for the checkpoint's own.
 
     Raises:
-        UserError: parameters have other shapes on disk, or are not stored in floating point.
+        UserError: parameters have other shapes on disk, or are not stored in floating point; or
+            the adapter cannot be read or does not fit.
     """
     model = empty_model(reference)
     places = disk_places(model_folder(reference), model)
@@ -82,7 +101,8 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     stored = {id(parameters[name]) for name in places if name in parameters}  # ties count once
     missing = [name for name, parameter in parameters.items() if id(parameter) not in stored]
     chosen = DTYPES[dtype] if dtype else _own_dtype(model, places)
-    return Checkpoint(reference, model, chosen, {} if missing else _tied(places, parameters))
+    found = {} if missing else _tied(places, parameters)
+    return Checkpoint(reference, model, chosen, found, open_adapter(reference, model))
 
 
 def _check_dtype(reference: str, place: Place) -> None:

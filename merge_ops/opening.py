@@ -37,6 +37,11 @@ class Opened:
         """A model's own name of a tensor."""
         return self.shared.names[list(self.checkpoints).index(reference)][name]
 
+    def notes(self) -> list[str]:
+        """What the user should know about the models' adapters, a line each."""
+        adapters = [checkpoint.adapter for checkpoint in self.checkpoints.values()]
+        return [note for adapter in adapters if adapter for note in adapter.notes]
+
     def size(self, reference: str) -> int:
         """Bytes of those tensors of a model that are merged."""
         return sum(self.numels.values()) * self.checkpoints[reference].dtype.itemsize
