@@ -1,5 +1,6 @@
 """An adapter on a model: which parameters it edits, found by their names and checked by shape."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,6 @@ from transformers.pytorch_utils import Conv1D
 from merge_ops.adapter_config import AdapterConfig, read_adapter_config
 from merge_ops.adapter_file import AdapterFile, Factors, read_adapter_file
 from merge_ops.adapter_names import Finder, parameter_finder
-from merge_ops.disk_names import Place
 from merge_ops.edits import Edit
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.hub import adapter_folder
@@ -58,11 +58,12 @@ def open_adapter(reference: str, model: nn.Module) -> Adapter | None:
     found = _edits(config, file, model, owner)
     if not found:
         raise UserError(f"{adapter}: it must change {owner}, but has nothing for it.")
+    edits, notes = _under_all_names(found, model, str(adapter))
     return Adapter(
-        edits=_under_all_names(found, model, str(adapter)),
+        edits=edits,
         ranks=tuple(sorted({factors.rank for factors in file.factors.values()})),
         replaced=sum(edit.whole is not None for edit in found.values()),
-        notes=_notes(config, base),
+        notes=(*_notes(config, base), *notes),
     )
 
 
@@ -141,28 +142,27 @@ def _made(edit: Edit) -> list[tuple[str, tuple[int, ...]]]:
 
 def _under_all_names(
     found: Mapping[str, Edit], model: nn.Module, reference: str
-) -> dict[str, Edit]:
-    """Edits by every name of a tied parameter; what edits it under one name edits it."""
+) -> tuple[dict[str, Edit], list[str]]:
+    """Edits by every name of a tied parameter, and notes.
+
+    PEFT merges an update of tied weights into both; what replaces one of them unties them.
+    """
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    whole: dict[int, Place] = {}
-    added: dict[int, tuple[str, Edit]] = {}
+    uses = Counter(id(parameter) for parameter in parameters.values())
+    edits: dict[int, Edit] = {}
+    notes = []
     for name, edit in found.items():
         own = id(parameters[name])
-        if edit.whole is not None:
-            whole[own] = edit.whole
-        if edit.factors is not None:
-            first, _ = added.setdefault(own, (name, edit))
-            if first != name:
-                raise UserError(
-                    f"{reference}: one tensor takes one low-rank update, but {first} and {name}, "
-                    "which are tied, have one each; merge the adapter with PEFT "
-                    "(merge_and_unload), save the model, and use that."
-                )
-    edits = {
-        own: replace(added[own][1] if own in added else Edit(reference), whole=whole.get(own))
-        for own in whole.keys() | added.keys()
-    }
-    return {n: edits[id(p)] for n, p in parameters.items() if id(p) in edits}
+        if own in edits or (uses[own] > 1 and edit.factors is None):
+            raise UserError(
+                f"{reference}: {name} is tied to another tensor of the model, so that it takes "
+                "one low-rank update and nothing else, but the adapter unties the two. Put it on "
+                "a copy of the model that was saved with tie_word_embeddings: false."
+            )
+        edits[own] = edit
+        if uses[own] > 1:
+            notes.append(f"{reference}: {name} is tied; embeddings and head both take its update")
+    return {n: edits[id(p)] for n, p in parameters.items() if id(p) in edits}, notes
 
 
 def _absent(names: Sequence[str], model: nn.Module, reference: str, owner: str) -> str:

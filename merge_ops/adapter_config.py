@@ -99,7 +99,7 @@ def _check_kind(content: Mapping[str, Any], reference: str) -> None:
     if kind != "LORA":
         raise UserError(
             f"{reference}: an adapter must be LoRA, but {ADAPTER_CONFIG} says peft_type "
-            f"{kind!r}. If PEFT can merge it, {_MERGE}."
+            f"{kind!r}. If it can be merged, {_MERGE}."
         )
     for key, why in _UNSUPPORTED.items():
         if content.get(key):

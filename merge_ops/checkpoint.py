@@ -1,7 +1,7 @@
 """A checkpoint that is read one tensor at a time, under the names that its model has in memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -74,16 +74,40 @@ class Checkpoint:
         return self._whole[name].detach()
 
 
+def open_checkpoints(references: Sequence[str], dtype: str | None) -> dict[str, Checkpoint]:
+    """Open several; those with adapters on one model share all that is the model's.
+
+    Args:
+        references: folders, hub ids or `model+adapter`.
+        dtype: as in `open_checkpoint`.
+
+    Raises:
+        UserError: as in `open_checkpoint`.
+    """
+    parts = {reference: split_adapter(reference) for reference in references}
+    models = {m: open_checkpoint(m, dtype) for m in dict.fromkeys(m for m, _ in parts.values())}
+    return {
+        reference: models[model] if adapter is None else _with_adapter(models[model], reference)
+        for reference, (model, adapter) in parts.items()
+    }
+
+
+def _with_adapter(checkpoint: Checkpoint, reference: str) -> Checkpoint:
+    """The same model, with an adapter on it."""
+    return replace(
+        checkpoint, reference=reference, adapter=open_adapter(reference, checkpoint.model)
+    )
+
+
 def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     """Find out what a checkpoint holds, and that it holds the whole model; nothing is loaded.
 
     Args:
-        reference: a folder, a hub id, or `model+adapter`.
+        reference: a folder or a hub id; adapters are put on by `open_checkpoints`.
         dtype: a key of `DTYPES`, or None for the checkpoint's own.
 
     Raises:
-        UserError: parameters have other shapes on disk, or are not stored in floating point; or
-            the adapter cannot be read or does not fit.
+        UserError: parameters have other shapes on disk, or are not stored in floating point.
     """
     model = empty_model(reference)
     places = disk_places(model_folder(reference), model)
@@ -101,8 +125,7 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     stored = {id(parameters[name]) for name in places if name in parameters}  # ties count once
     missing = [name for name, parameter in parameters.items() if id(parameter) not in stored]
     chosen = DTYPES[dtype] if dtype else _own_dtype(model, places)
-    found = {} if missing else _tied(places, parameters)
-    return Checkpoint(reference, model, chosen, found, open_adapter(reference, model))
+    return Checkpoint(reference, model, chosen, {} if missing else _tied(places, parameters))
 
 
 def _check_dtype(reference: str, place: Place) -> None:

@@ -36,7 +36,7 @@ def apply_edit(edit: Edit, weight: Tensor) -> Tensor:
     weight + scale B A (LoRA, arXiv:2106.09685), or m (weight + scale B A) / |weight + scale B A|
     with the norm of each output's row (DoRA, arXiv:2402.09353). As in PEFT the factors are
     multiplied in float32 whatever they are stored in, and the sum is rounded once, to the
-    weight's dtype.
+    weight's dtype (of embeddings the product is rounded, too).
 
     Args:
         edit: of this parameter.
@@ -58,12 +58,14 @@ def apply_edit(edit: Edit, weight: Tensor) -> Tensor:
     a, b = (_read(place, edit.adapter).to(wide) for place in (factors.a, factors.b))
     turned = edit.transposed or factors.embedding
     product = b @ a  # (out, in)
-    merged = product.T if turned else product
-    merged.mul_(edit.scale).add_(weight)  # in place: one float32 copy of one tensor, no more
-    if factors.magnitude is not None:
-        rows = torch.linalg.norm(merged.T if turned else merged, dim=1)  # (out)
-        factor = _read(factors.magnitude, edit.adapter).to(wide) / rows
-        merged.mul_(factor if turned else factor[:, None])
+    delta = (product.T if turned else product).mul_(edit.scale)
+    if factors.embedding:
+        delta = delta.to(dtype)  # PEFT rounds here already, of embeddings alone
+    if factors.magnitude is None:
+        return delta.add_(weight).to(dtype).contiguous()  # in place: one copy of one tensor
+    plain = weight.T + delta.T if turned else weight + delta  # (out, in), summed in PEFT's order
+    factor = _read(factors.magnitude, edit.adapter).to(wide) / torch.linalg.norm(plain, dim=1)
+    merged = delta.add_(weight).mul_(factor if turned else factor[:, None])
     return merged.to(dtype).contiguous()
 
 

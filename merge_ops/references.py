@@ -33,9 +33,10 @@ def split_adapter(text: str, folder: Path | None = None) -> tuple[str, str | Non
     return model, adapter
 
 
-def short_name(reference: str) -> str:
+def short_name(reference: str, folder: Path | None = None) -> str:
     """The last part of each path: "llama+maths" for "/models/llama+/adapters/maths"."""
-    return "+".join(Path(part).name for part in split_adapter(reference) if part is not None)
+    parts = split_adapter(reference, folder)
+    return "+".join(Path(part).name for part in parts if part is not None)
 
 
 def locate(text: str, folder: Path) -> str:

@@ -15,6 +15,7 @@ from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Recipe
 from merge_ops.recipe_text import recipe_text, write_recipe
 from merge_ops.recipe_yaml import read_recipe
+from merge_ops.references import short_name
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.view_export import check_dtypes, write_views
@@ -147,11 +148,11 @@ def _card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:
     """The model card: what was merged, how to load it, the recipe."""
     kind = type(resident.module).__name__
     use = (_REWARD_USE if resident.score_head is not None else _PLAIN_USE).format(kind=kind)
-    parents = "\n".join(f"- `{Path(ref).name}` ({ref})" for ref in recipe.references())
+    parents = "\n".join(f"- `{short_name(ref)}` ({ref})" for ref in recipe.references())
     return (
         "---\nlibrary_name: transformers\ntags: [merge, mergetuna]\n---\n\n"
         f"# A {recipe.method} merge\n\n"
-        f"Made by Mergetuna without training. Target: `{Path(recipe.kept_from()).name}`. "
+        f"Made by Mergetuna without training. Target: `{short_name(recipe.kept_from())}`. "
         f"Merged tensors: {len(resident.merged_names)}.\n\n"
         f"{views_section(recipe)}"
         f"## Parents\n\n{parents}\n\n## Use\n\n{use}\n"
