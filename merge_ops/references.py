@@ -52,6 +52,8 @@ def locate(text: str, folder: Path) -> str:
     model, adapter = split_adapter(text, folder)
     if adapter is None:
         return _locate(model, folder)
+    if not model or not adapter:
+        raise ValueError(f"{text!r} must name a model and an adapter, model+adapter")
     return f"{_locate(model, folder)}+{_locate(adapter, folder)}"
 
 
