@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from merge_ops import hub
 from merge_ops.checkpoint import open_checkpoints
@@ -26,6 +27,15 @@ from tests.adapters import PREFIX, factors_for, renamed, save_adapter
 from tests.families import FAMILIES, build, build_text
 from tests.tiny import tiny_llama
 
+GOLDEN = Path(__file__).parent / "golden" / "adapters"
+SMALL: dict[str, Any] = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
 Q = "model.layers.0.self_attn.q_proj"
 
 
@@ -105,6 +115,41 @@ def test_factors_in_half_precision_are_multiplied_in_float32(
     after = opened[reference].read(f"{Q}.weight")
     assert after.dtype == torch.bfloat16
     assert torch.equal(after, (before.float() + (b @ a) * 3).bfloat16())  # rounded once
+
+
+@pytest.mark.parametrize("case", ["lora", "dora", "embeddings"])
+def test_golden_values_of_peft(case: str) -> None:
+    expected = load_file(GOLDEN / f"{case}.safetensors")
+    plain = load_model(str(GOLDEN / "model"), None).state_dict()
+    got = load_model(f"{GOLDEN}/model+{GOLDEN}/{case}", None).state_dict()
+    for name, tensor in plain.items():
+        torch.testing.assert_close(got[name], expected.get(name, tensor), rtol=1e-6, atol=1e-7)
+        assert torch.equal(got[name], tensor) == (name not in expected)
+
+
+def test_experts_that_loading_fuses_stay_as_they_are(tmp_path: Path) -> None:
+    """Of such a model nothing is read by itself: it is loaded whole, once for all its adapters."""
+    kind: Any = MixtralForCausalLM
+    model = kind(MixtralConfig(**SMALL, num_local_experts=2)).eval()
+    model.save_pretrained(tmp_path / "moe")
+    factors = factors_for(model, "q_proj")
+    adapters = [save_adapter(tmp_path / name, factors) for name in "ab"]
+    references = [f"{tmp_path}/moe", *(f"{tmp_path}/moe+{adapter}" for adapter in adapters)]
+    opened = open_checkpoints(references, None)
+    assert not opened[references[0]].places
+    loaded = load_model(references[1], None).state_dict()
+    for name, _ in model.named_parameters():
+        first, second = (opened[ref].read(name) for ref in references[1:])
+        assert torch.equal(first, loaded[name])
+        assert torch.equal(second, loaded[name])
+        same = opened[references[0]].read(name).data_ptr() == first.data_ptr()
+        assert same == ("q_proj" not in name)
+    fused = {
+        f"{PREFIX}model.layers.0.block_sparse_moe.experts.0.w1.lora_{p}.weight": t
+        for p, t in {"A": torch.ones(2, 16), "B": torch.ones(24, 2)}.items()
+    }
+    with pytest.raises(UserError, match=r"has not model\.layers\.0\.block_sparse_moe"):
+        load_model(f"{tmp_path}/moe+{save_adapter(tmp_path / 'fused', fused)}", None)
 
 
 @pytest.mark.parametrize(
@@ -251,8 +296,8 @@ def test_the_plan_counts_what_adapters_change(base: Path, pair: dict[str, list[s
 
 
 def test_a_reference_is_a_model_with_or_without_an_adapter(tmp_path: Path) -> None:
-    for name in ("base", "lora", "a+b", "odd+one"):
-        (tmp_path / name).mkdir()
+    for name in ("base", "lora", "a+b", "odd+one", "sub/lora"):
+        (tmp_path / name).mkdir(parents=True)
     assert locate("base+lora", tmp_path) == f"{tmp_path}/base+{tmp_path}/lora"
     assert locate("owner/m@v1.0+owner/a@dev", tmp_path) == "owner/m@v1.0+owner/a@dev"
     assert locate("base+owner/a", tmp_path) == f"{tmp_path}/base+owner/a"
@@ -267,8 +312,8 @@ def test_a_reference_is_a_model_with_or_without_an_adapter(tmp_path: Path) -> No
         "base+lore": "'lore' is neither a folder",
         "base+": "must name a model and an adapter",
         "+lora": "must name a model and an adapter",
-        "base+lora+lora": "'lora+lora' is neither.*takes one adapter",
-        "base+./lore": r"there is no folder './lore', did you mean 'lora'\?",
+        "base+lora+lora": r"'lora\+lora' is neither.*takes one adapter",
+        "base+sub/lore": r"there is no folder 'sub/lore', did you mean 'lora'\?",
     }.items():
         with pytest.raises(ValueError, match=said):
             locate(text, tmp_path)
