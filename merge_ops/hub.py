@@ -30,12 +30,11 @@ def model_folder(reference: str) -> Path:
     """
     reference, _ = split_adapter(reference)
     folder = _local(reference)
+    if (folder / ADAPTER_CONFIG).is_file():
+        _refuse_adapter(folder, reference)
     if not (folder / "config.json").is_file():
-        hint = ""
-        if (folder / ADAPTER_CONFIG).is_file():
-            hint = f" It holds an adapter, which needs its model: write MODEL+{reference}."
         raise UserError(
-            f"{reference}: a model folder must hold config.json, but {folder} does not.{hint}"
+            f"{reference}: a model folder must hold config.json, but {folder} does not."
         )
     if not weight_files(folder):
         pickles = _pickles(folder)
@@ -79,6 +78,18 @@ def adapter_folder(reference: str) -> Path | None:
             "merged model."
         )
     return folder
+
+
+def _refuse_adapter(folder: Path, reference: str) -> None:
+    """An adapter alone is no model, and what else lies beside it may or may not be meant."""
+    others = [path.name for path in weight_files(folder) if path.name != ADAPTER_WEIGHTS]
+    if others:
+        raise UserError(
+            f"{reference}: a folder must hold a model or an adapter, but {folder} holds both "
+            f"({others[0]}, {ADAPTER_CONFIG}). Move the adapter's two files to a folder of their "
+            "own, and write MODEL+ADAPTER to put it on."
+        )
+    raise UserError(f"{reference}: it is an adapter, which needs its model: MODEL+{reference}.")
 
 
 def _local(reference: str) -> Path:

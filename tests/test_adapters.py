@@ -438,8 +438,12 @@ def test_pickles_and_folders_without_an_adapter_are_refused(base: Path, tmp_path
         adapter_folder(f"{base}+{folder}")
     with pytest.raises(UserError, match=r"must be a PEFT adapter with adapter_config\.json"):
         adapter_folder(f"{base}+{base}")
-    with pytest.raises(UserError, match=rf"It holds an adapter.*write MODEL\+{folder}"):
+    with pytest.raises(UserError, match=rf"it is an adapter, .* MODEL\+{folder}"):
         model_folder(str(folder))
+    both = save_adapter(tmp_path / "both", {"x": torch.ones(1)})  # PEFT would put it on, unasked
+    tiny_llama(0).save_pretrained(both)
+    with pytest.raises(UserError, match=r"holds both \(model.safetensors, adapter_config.json\)"):
+        model_folder(both)
     llava = Path(save_adapter(tmp_path / "llava", {"x": torch.ones(1)}))
     (llava / "non_lora_trainables.bin").write_bytes(b"")
     with pytest.raises(UserError, match=r"non_lora_trainables\.bin, a pickle, holds weights"):
