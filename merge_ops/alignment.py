@@ -9,7 +9,7 @@ from torch import nn
 
 from merge_ops.config_differences import config_differences
 from merge_ops.decoder import Decoder, find_decoder, pair_layers
-from merge_ops.opening import open_models
+from merge_ops.opening import Opened, open_models
 from merge_ops.tensors import describe, outside_name
 from merge_ops.verify import HEAD, VOCABULARY, donor_recipe
 
@@ -35,6 +35,8 @@ class Alignment:
         unused: how many tensors of the expert go nowhere, by where they stand.
         differences: what the target computes otherwise than the expert, in words.
         can_be_verified: whether both have a head, so that a graft can be compared by logits.
+        adapter: what the expert's adapter does to it, in words, or "".
+        notes: what the user should know about adapters, a line each.
     """
 
     target: str
@@ -46,6 +48,8 @@ class Alignment:
     unused: Mapping[str, int]
     differences: tuple[str, ...]
     can_be_verified: bool
+    adapter: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alignment:
@@ -78,7 +82,23 @@ def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alig
         unused=_left(models[1], out, merged[1], meeting[1]),
         differences=(*config_differences(*configs), *_tie_lines(into, out)),
         can_be_verified=HEAD in into.outside and HEAD in out.outside,
+        adapter=_adapter_words(opened, expert),
+        notes=tuple(opened.notes()),
     )
+
+
+def _adapter_words(opened: Opened, expert: str) -> str:
+    """How many of the expert's tensors its adapter changes, how, and how many of those count."""
+    adapter = opened.checkpoints[expert].adapter
+    if adapter is None:
+        return ""
+    merged = {opened.own_name(expert, tensor.name) for tensor in opened.tensors}
+    ranks = ", ".join(map(str, adapter.ranks))
+    kinds = [f"rank {ranks}"] if ranks else []
+    kinds += [f"{adapter.replaced} replaced"] if adapter.replaced else []
+    used = len(merged & adapter.edits.keys())
+    changed = len(set(map(id, adapter.edits.values())))  # tied ones once
+    return f"{changed} tensors changed ({'; '.join(kinds)}), {used} of them merged"
 
 
 def _left(

@@ -1,17 +1,20 @@
 """A checkpoint that is read one tensor at a time, under the names that its model has in memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from merge_ops.adapter import Adapter, open_adapter
 from merge_ops.disk_names import Place, disk_places
+from merge_ops.edits import apply_edit
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
 from merge_ops.loading import DTYPES, empty_model, load_model
+from merge_ops.references import split_adapter
 
 _TORCH = {
     "F64": torch.float64,
@@ -23,24 +26,38 @@ _TORCH = {
 
 @dataclass(slots=True)
 class Checkpoint:
-    """A model on disk.
+    """A model on disk, with an adapter on it or without.
 
     Attributes:
-        reference: the folder or hub id.
+        reference: the folder or hub id, or `model+adapter`.
         model: the model without weights (on the meta device): names, shapes, ties.
         dtype: in which tensors are read.
         places: where each parameter stands; empty where loading makes tensors from several on
             disk, and the model is read whole by transformers instead.
+        adapter: what is done to tensors after they are read, or None.
     """
 
     reference: str
     model: nn.Module
     dtype: torch.dtype
     places: Mapping[str, Place]
+    adapter: Adapter | None = None
     _whole: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
-        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree."""
+        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree.
+
+        One that an adapter changes is computed, each time anew.
+        """
+        edit = self.adapter.edits.get(name) if self.adapter else None
+        stored = self._stored(name)
+        return stored if edit is None else apply_edit(edit, stored)
+
+    def is_computed(self, name: str) -> bool:
+        """Whether a parameter is made when it is read, and so takes memory."""
+        return self.adapter is not None and name in self.adapter.edits
+
+    def _stored(self, name: str) -> Tensor:
         if not self.places:
             return self._read_whole(name)
         place = self.places[name]
@@ -51,16 +68,42 @@ class Checkpoint:
     def _read_whole(self, name: str) -> Tensor:
         if not self._whole:
             named = {label: key for key, label in DTYPES.items()}
-            loaded = load_model(self.reference, named[self.dtype])
+            model, _ = split_adapter(self.reference)
+            loaded = load_model(model, named[self.dtype])
             self._whole |= dict(loaded.named_parameters(remove_duplicate=False))
         return self._whole[name].detach()
+
+
+def open_checkpoints(references: Sequence[str], dtype: str | None) -> dict[str, Checkpoint]:
+    """Open several; those with adapters on one model share all that is the model's.
+
+    Args:
+        references: folders, hub ids or `model+adapter`.
+        dtype: as in `open_checkpoint`.
+
+    Raises:
+        UserError: as in `open_checkpoint`.
+    """
+    parts = {reference: split_adapter(reference) for reference in references}
+    models = {m: open_checkpoint(m, dtype) for m in dict.fromkeys(m for m, _ in parts.values())}
+    return {
+        reference: models[model] if adapter is None else _with_adapter(models[model], reference)
+        for reference, (model, adapter) in parts.items()
+    }
+
+
+def _with_adapter(checkpoint: Checkpoint, reference: str) -> Checkpoint:
+    """The same model, with an adapter on it."""
+    return replace(
+        checkpoint, reference=reference, adapter=open_adapter(reference, checkpoint.model)
+    )
 
 
 def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     """Find out what a checkpoint holds, and that it holds the whole model; nothing is loaded.
 
     Args:
-        reference: a folder or a hub id.
+        reference: a folder or a hub id; adapters are put on by `open_checkpoints`.
         dtype: a key of `DTYPES`, or None for the checkpoint's own.
 
     Raises:

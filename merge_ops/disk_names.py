@@ -1,6 +1,6 @@
 """Where a checkpoint keeps each parameter, where the library's names in memory differ."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,20 +47,34 @@ def disk_places(folder: Path, model: nn.Module) -> dict[str, Place]:
     Raises:
         UserError: a file is no safetensors file, or cut short.
     """
+    rename, state = renamer(model), model.state_dict()
+    found = {}
+    for path in weight_files(folder):
+        for place in contents(path):
+            name = rename(place.key)
+            if name in state:
+                found[name] = place
+    return found
+
+
+def renamer(model: nn.Module) -> Callable[[str], str | None]:
+    """How transformers turns names on disk into those of a model, legacy ones included.
+
+    The function gives None for a tensor that loading fuses with others.
+    """
     loaded: Any = model
     rules = get_model_conversion_mapping(loaded)
     renamings = [rule for rule in rules if isinstance(rule, WeightRenaming)]
     converters = [rule for rule in rules if isinstance(rule, WeightConverter)]
     state = model.state_dict()
-    found = {}
-    for path in weight_files(folder):
-        for place in _contents(path):
-            name, fused = rename_source_key(
-                place.key, renamings, converters, loaded.base_model_prefix, state
-            )
-            if fused is None and name in state:
-                found[name] = place
-    return found
+
+    def rename(key: str) -> str | None:
+        name, fused = rename_source_key(
+            key, renamings, converters, loaded.base_model_prefix, state
+        )
+        return name if fused is None else None
+
+    return rename
 
 
 def disk_names(places: Mapping[str, Place]) -> dict[str, str]:
@@ -68,8 +82,12 @@ def disk_names(places: Mapping[str, Place]) -> dict[str, str]:
     return {name: place.key for name, place in places.items()}
 
 
-def _contents(path: Path) -> list[Place]:
-    """What a file's header says it holds."""
+def contents(path: Path) -> list[Place]:
+    """What a file's header says it holds.
+
+    Raises:
+        UserError: it is no safetensors file, or cut short.
+    """
     try:
         with safe_open(path, "pt") as file:
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no dict)

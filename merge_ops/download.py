@@ -8,6 +8,8 @@ from pathlib import Path
 from merge_ops.errors import UserError
 
 _NEEDED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]
+_TELLING = ["non_lora_trainables.bin"]
+"""Never read, but an adapter beside it is not whole."""
 _PICKLES = [
     "pytorch_model*.bin*",
     "adapter_model.bin",
@@ -50,7 +52,7 @@ def download(reference: str) -> Path:
     Raises:
         UserError: the hub did not give it; says why and what to do.
     """
-    return _snapshot(reference, _NEEDED)
+    return _snapshot(reference, [*_NEEDED, *_TELLING])
 
 
 def source_folder(reference: str, *, allow_pickle: bool) -> Path:

@@ -9,8 +9,12 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from merge_ops.adapter import open_adapter
+from merge_ops.adapter_file import read_adapter_file
+from merge_ops.disk_names import Place, contents
+from merge_ops.edits import apply_edit
 from merge_ops.errors import UserError
-from merge_ops.hub import model_folder
+from merge_ops.hub import adapter_folder, model_folder, weight_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HEAD_FILE = "reward_head.safetensors"
@@ -23,12 +27,12 @@ def load_model(reference: str, dtype: str | None, *, attention: str | None = Non
     """Load a model of the class that its config names, on the CPU, in evaluation mode.
 
     Args:
-        reference: a folder or a hub id.
+        reference: a folder, a hub id, or `model+adapter`.
         dtype: a key of `DTYPES`, or None for the checkpoint's own.
         attention: transformers' `attn_implementation`, or None for its default.
 
     Raises:
-        UserError: the class is unknown, or the weights do not fit it exactly.
+        UserError: the class is unknown, or weights or adapter do not fit it exactly.
     """
     folder = model_folder(reference)
     kind, _ = _model_class(folder, reference)
@@ -53,7 +57,16 @@ def load_model(reference: str, dtype: str | None, *, attention: str | None = Non
                 f"but {problem.replace('_', ' ')} are {sorted(map(str, info[problem]))[:3]}."
             )
     model.eval().requires_grad_(requires_grad=False)
+    _put_on(reference, model)
     return model  # type: ignore[no-any-return]
+
+
+def _put_on(reference: str, model: nn.Module) -> None:
+    """Write what the adapter of `model+adapter` makes of the model's tensors, one by one."""
+    adapter = open_adapter(reference, model)
+    for name, parameter in model.named_parameters():  # tied ones once
+        if adapter is not None and name in adapter.edits:
+            parameter.data = apply_edit(adapter.edits[name], parameter.data)
 
 
 def empty_model(reference: str) -> nn.Module:
@@ -125,22 +138,16 @@ def load_processor(reference: str, image_backend: str | None = None) -> Any:
 def load_score_head(reference: str) -> nn.Linear:
     """The score head of a reward model, in its own dtype: (hidden size) -> (1).
 
-    Read from the text reward model's own weights, or from the file that an export puts beside a
-    VLM's.
+    Read from the text reward model's own weights, from the file that an export puts beside a
+    VLM's, or from an adapter that was trained with its head.
 
     Raises:
         UserError: the model has no head with one output.
     """
-    folder = model_folder(reference)
     tensors: dict[str, torch.Tensor] = {}
-    files = [folder / HEAD_FILE] if (folder / HEAD_FILE).exists() else folder.glob("*.safetensors")
-    for path in files:
-        try:
-            with safe_open(path, "pt") as file:
-                heads = [key for key in file.keys() if key in {"score.weight", "score.bias"}]  # noqa: SIM118
-                tensors |= {key.removeprefix("score."): file.get_tensor(key) for key in heads}
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path}: it cannot be read as safetensors: {error}") from None
+    for key, place in _head_places(reference).items():
+        with safe_open(place.path, "pt") as file:
+            tensors[key] = file.get_tensor(place.key)
     weight = tensors.get("weight")
     if weight is None or weight.shape[0] != 1:
         shape = "none" if weight is None else tuple(weight.shape)
@@ -150,3 +157,21 @@ def load_score_head(reference: str) -> nn.Linear:
     head = nn.Linear(weight.shape[1], 1, bias="bias" in tensors, dtype=weight.dtype)
     head.load_state_dict(tensors)
     return head.eval().requires_grad_(requires_grad=False)
+
+
+def _head_places(reference: str) -> dict[str, Place]:
+    """Where weight and bias of a score head stand; an adapter's own replace the model's."""
+    folder, adapter = model_folder(reference), adapter_folder(reference)
+    own = folder / HEAD_FILE
+    files = [own] if own.exists() else weight_files(folder)
+    found = {place.key: place for path in files for place in contents(path)}
+    if adapter is not None:
+        file = read_adapter_file(adapter, reference)
+        if "score" in file.factors:
+            raise UserError(
+                f"{reference}: a reward head must be whole, but the adapter has factors for it; "
+                "merge it with PEFT (merge_and_unload), save the model, and use that."
+            )
+        found |= file.whole
+    keys = {f"score.{key}": key for key in ("weight", "bias")}
+    return {key: found[name] for name, key in keys.items() if name in found}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from merge_ops.checkpoint import Checkpoint, open_checkpoint
+from merge_ops.checkpoint import Checkpoint, open_checkpoints
 from merge_ops.disk_names import disk_names
 from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe
@@ -37,9 +37,39 @@ class Opened:
         """A model's own name of a tensor."""
         return self.shared.names[list(self.checkpoints).index(reference)][name]
 
+    def notes(self) -> list[str]:
+        """What the user should know about the models' adapters, a line each."""
+        adapters = [checkpoint.adapter for checkpoint in self.checkpoints.values()]
+        return [note for adapter in adapters if adapter for note in adapter.notes]
+
+    def owner(self, reference: str, name: str) -> str:
+        """The source that holds a tensor for a model: itself, or one that has the same tensor.
+
+        Models with an adapter share what it leaves as it is with the model, and with each other.
+        """
+        if self._is_computed(reference, name):
+            return reference
+        model = self.checkpoints[reference].model
+        alike = [ref for ref in self.sources if self.checkpoints[ref].model is model]
+        return next(ref for ref in alike if not self._is_computed(ref, name))
+
     def size(self, reference: str) -> int:
-        """Bytes of those tensors of a model that are merged."""
-        return sum(self.numels.values()) * self.checkpoints[reference].dtype.itemsize
+        """Bytes of those tensors of a model that are merged, and that it holds by itself."""
+        held = [n for name, n in self.numels.items() if self.owner(reference, name) == reference]
+        return sum(held) * self.checkpoints[reference].dtype.itemsize
+
+    def largest_computed(self) -> int:
+        """Elements of the largest merged tensor that an adapter changes."""
+        sizes = [
+            numel
+            for reference in self.sources
+            for name, numel in self.numels.items()
+            if self._is_computed(reference, name)
+        ]
+        return max(sizes, default=0)
+
+    def _is_computed(self, reference: str, name: str) -> bool:
+        return self.checkpoints[reference].is_computed(self.own_name(reference, name))
 
 
 def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
@@ -51,9 +81,7 @@ def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
     target = recipe.kept_from()
     named = [recipe.base_model, *(m.model for m in recipe.models), *also]
     sources = list(dict.fromkeys(ref for ref in named if ref))
-    checkpoints = {
-        ref: open_checkpoint(ref, recipe.dtype) for ref in dict.fromkeys([target, *sources])
-    }
+    checkpoints = open_checkpoints([target, *sources], recipe.dtype)
     names = disk_names(checkpoints[target].places)
     models = [checkpoint.model for checkpoint in checkpoints.values()]
     shared = share(models, names, list(checkpoints))

@@ -14,6 +14,7 @@ _WORDS: dict[Place, str] = {
     "pinned": "in pinned host memory, streamed",
     "mapped": "mapped from its files",
 }
+_COMPUTED = "computed from its files, tensor by tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class Item:
         size: bytes.
         movable: it may lie elsewhere than on the device.
         fewer: what the user can ask less of, to make it smaller.
+        computed: its files do not hold it as it is: a model with an adapter.
     """
 
     what: str
     size: int
     movable: bool = False
     fewer: str = ""
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,15 @@ class Plan:
     def text(self) -> str:
         """The plan as lines: what, how much, where."""
         rows = [
-            f"  {item.what:<34} {readable(item.size):>10}  {_WORDS[place]}"
+            f"  {item.what:<34} {readable(item.size):>10}  {_words(item, place)}"
             for item, place in zip(self.items, self.places, strict=True)
         ]
         total = f"{readable(self.total('device'))} of {readable(self.free)} free"
         return "\n".join([f"memory on {self.device}: {total}", *rows])
+
+
+def _words(item: Item, place: Place) -> str:
+    return _COMPUTED if item.computed and place == "mapped" else _WORDS[place]
 
 
 def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) -> Plan:

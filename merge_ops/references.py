@@ -1,4 +1,7 @@
-"""How a file names a model: a folder relative to it, or a hub id; and back."""
+"""How a file names a model: a folder relative to it or a hub id, with an adapter; and back.
+
+`model+adapter`, as in mergekit, is a model with a LoRA adapter on it.
+"""
 
 import os
 import re
@@ -10,8 +13,34 @@ _NEAR = 3  # folders above a file from which it names models by relative paths
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
 
 
+def split_adapter(text: str, folder: Path | None = None) -> tuple[str, str | None]:
+    """The model that a reference names, and the adapter on it, if any.
+
+    A folder whose own name holds a plus sign is one model. Of several plus signs the one that has
+    a folder or a hub id on both sides parts the two.
+
+    Args:
+        text: `model` or `model+adapter`.
+        folder: what relative paths are relative to.
+    """
+    if "+" not in text or _is_folder(text, folder):
+        return text, None
+    for sign in re.finditer(r"\+", text):
+        parts = text[: sign.start()], text[sign.end() :]
+        if all(_is_folder(part, folder) or _HUB_ID.fullmatch(part) for part in parts):
+            return parts
+    model, _, adapter = text.partition("+")
+    return model, adapter
+
+
+def short_name(reference: str, folder: Path | None = None) -> str:
+    """The last part of each path: "llama+maths" for "/models/llama+/adapters/maths"."""
+    parts = split_adapter(reference, folder)
+    return "+".join(Path(part).name for part in parts if part is not None)
+
+
 def locate(text: str, folder: Path) -> str:
-    """An absolute path for a local folder, or a hub id as it is.
+    """An absolute path for a local folder, or a hub id as it is; both sides of `model+adapter`.
 
     Args:
         text: as in the file.
@@ -20,27 +49,44 @@ def locate(text: str, folder: Path) -> str:
     Raises:
         ValueError: it is neither; the message fits behind the key's name.
     """
+    model, adapter = split_adapter(text, folder)
+    if adapter is None:
+        return _locate(model, folder)
+    if not model or not adapter:
+        raise ValueError(f"{text!r} must name a model and an adapter, model+adapter")
+    return f"{_locate(model, folder)}+{_locate(adapter, folder)}"
+
+
+def _locate(text: str, folder: Path) -> str:
     local = folder / Path(text).expanduser()
-    if local.is_dir():
+    if text and local.is_dir():
         return str(local.resolve())
-    if "+" in text:
-        raise ValueError(
-            f"a LoRA adapter must be merged into its model first (peft: merge_and_unload), "
-            f"but got {text!r}"
-        )
     if local.parent != folder and local.parent.is_dir():  # a path with a slip in its last part
         hint = did_you_mean(local.name, (p.name for p in local.parent.iterdir()))
         raise ValueError(f"there is no folder {text!r}{hint}")
     if not _HUB_ID.fullmatch(text):
         raise ValueError(
             f"{text!r} is neither a folder (relative to this file) nor a hub id like "
-            "owner/name@revision"
+            "owner/name@revision" + _one_adapter(text)
         )
     return text
 
 
+def _one_adapter(text: str) -> str:
+    return "; a model takes one adapter, model+adapter" if "+" in text else ""
+
+
+def _is_folder(text: str, folder: Path | None) -> bool:
+    return bool(text) and ((folder or Path()) / Path(text).expanduser()).is_dir()
+
+
 def relative(reference: str, folder: Path) -> str:
     """What a file in `folder` should call a model: relative if it lies near, else as it is."""
+    parts = [part for part in split_adapter(reference) if part is not None]
+    return "+".join(_relative(part, folder) for part in parts)
+
+
+def _relative(reference: str, folder: Path) -> str:
     path, here = Path(reference), folder.resolve()
     near = [parent for parent in here.parents[:_NEAR] if parent != parent.parent]
     if not path.is_absolute() or not any(path.is_relative_to(parent) for parent in near):

@@ -1,23 +1,22 @@
 """Bringing a target, its base and its experts to a device, by a plan that is made first."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from merge_ops.engine import Engine
+from merge_ops.holding import hold, zeros_needed
 from merge_ops.kernels import Kernels, Mode
 from merge_ops.loading import DTYPES, load_model, load_score_head
 from merge_ops.memory import free_memory
 from merge_ops.opening import Opened, open_models
-from merge_ops.plan import Item, Place, Plan, plan_memory
+from merge_ops.plan import Item, Plan, plan_memory
 from merge_ops.recipe import Recipe
+from merge_ops.references import short_name
 from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import find_method
-from merge_ops.sources import Held, Read, Sources, difference
 
 _PINNABLE = 0.8
 """Share of the free host memory that may be pinned; the rest stays for files and the process."""
@@ -65,6 +64,8 @@ def load_resident(
     """
     opened = open_models(recipe, also)
     plan = plan_models(opened, recipe, runtime, solutions)
+    for note in opened.notes():
+        runtime.report(f"note: {note}")
     runtime.report(plan.text())
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
@@ -72,7 +73,7 @@ def load_resident(
     head = load_score_head(recipe.reward_head) if recipe.reward_head else None
     if head is not None:
         head = head.to(device=device, dtype=next(module.parameters()).dtype)
-    sources = Sources(_hold(opened, plan, recipe, device), device)
+    sources = hold(opened, plan, recipe, device)
     lost, held = sources.rounded()
     if lost:
         runtime.report(f"task vectors: {lost:,} of {held:,} entries are rounded to their dtype")
@@ -104,9 +105,13 @@ def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int
         items.append(Item(f"solved task vectors{count}", size, fewer=fewer))
     if traits.kept and device.type == "cpu":
         items.append(Item("ranks of magnitudes", int(_RANKS * sum(sizes.values()))))
+    base = recipe.base_model if traits.operands == "task_vectors" else None
+    items += [item for item in _adapter_items(opened, base, device) if item.size]
     for reference, size in sizes.items():
         role = "base" if reference == recipe.base_model else "expert"
-        items.append(Item(f"{role} {Path(reference).name}", size, movable=True))
+        computed = opened.checkpoints[reference].adapter is not None
+        what = f"{role} {short_name(reference)}"
+        items.append(Item(what, size, movable=True, computed=computed))
     free = free_memory(device)
     pinnable = 0
     if device.type == "cuda":
@@ -115,41 +120,16 @@ def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int
     return plan_memory(items, str(device), usable, pinnable)
 
 
-def _hold(
-    opened: Opened, plan: Plan, recipe: Recipe, device: torch.device
-) -> dict[str, Mapping[str, Held | Read]]:
-    """The models beside the live one, where the plan has put them; the base comes first."""
-    movable = [p for item, p in zip(plan.items, plan.places, strict=True) if item.movable]
-    places = dict(zip(opened.sources, movable, strict=True))
-    base = recipe.base_model
-    wants_task_vectors = find_method(recipe.method).traits.operands == "task_vectors"
-    held: dict[str, Mapping[str, Held | Read]] = {}
-    for reference in sorted(opened.sources, key=lambda r: r != base):
-        checkpoint, place = opened.checkpoints[reference], places[reference]
-        readers: dict[str, Read] = {
-            name: partial(checkpoint.read, opened.own_name(reference, name))
-            for name in opened.numels
-        }
-        if place == "mapped":
-            held[reference] = readers
-        elif base is None or base == reference or not wants_task_vectors:
-            held[reference] = {n: Held(_put(read(), device, place)) for n, read in readers.items()}
-        else:
-            held[reference] = {
-                name: _difference(read(), held[base][name], base, device, place)
-                for name, read in readers.items()
-            }
-    return held
-
-
-def _difference(
-    weights: Tensor, against: Held | Read, base: str, device: torch.device, place: Place
-) -> Held:
-    start = (against.tensor if isinstance(against, Held) else against()).to(device)
-    there = weights.to(device)
-    found = difference(there, start, base)
-    if found.tensor is there or place == "pinned":
-        return replace(found, tensor=_put(found.tensor, device, place))
+def _adapter_items(opened: Opened, base: str | None, device: torch.device) -> list[Item]:
+    """What adapters need beside the tensors that they change."""
+    found = []
+    if base is not None:
+        zeros = zeros_needed(opened, base) * opened.checkpoints[base].dtype.itemsize
+        found.append(Item("zeros for what adapters leave", zeros))
+    if device.type == "cpu":  # elsewhere they are computed in main memory
+        sources = [opened.checkpoints[reference] for reference in opened.sources]
+        kept = sum(checkpoint.dtype.itemsize for checkpoint in sources if checkpoint.adapter)
+        found.append(Item("one tensor of each adapter", opened.largest_computed() * (4 + kept)))
     return found
 
 
@@ -161,11 +141,3 @@ def _bring(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -
     module.to(device)
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype or parameter.dtype)
-
-
-def _put(tensor: Tensor, device: torch.device, place: Place) -> Tensor:
-    """A copy that belongs to no file, on the device or in pinned host memory."""
-    if place == "pinned":
-        return tensor.cpu().pin_memory()
-    moved = tensor.to(device)
-    return moved.clone() if moved is tensor and device.type == "cpu" else moved

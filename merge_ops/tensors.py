@@ -95,20 +95,28 @@ def _names(
     everything: bool,
 ) -> dict[str, str]:
     """Canonical name -> parameter name of one model."""
-    partners = pair_layers(text, decoder)
-    names = {
-        f"model.layers.{i}.{key}": name
-        for i, j in enumerate(partners)
-        for key, name in decoder.layers[j].items()
-    }
-    for role, name in decoder.outside.items():
-        names[outside_name(role)] = name
+    names = language_names(decoder, pair_layers(text, decoder))
     if everything:
         parameters = _parameters(model)
         language = {id(parameters[name]) for name in decoder.shapes}  # by all names of tied ones
         rest = [name for name, parameter in parameters.items() if id(parameter) not in language]
         names |= {disk.get(name, name): name for name in rest}
     return names
+
+
+def language_names(decoder: Decoder, layers: Sequence[int]) -> dict[str, str]:
+    """Canonical name -> parameter name of a language model's tensors.
+
+    Args:
+        decoder: where they are.
+        layers: which of its layers are the text model's, in order.
+    """
+    names = {
+        f"model.layers.{i}.{key}": name
+        for i, j in enumerate(layers)
+        for key, name in decoder.layers[j].items()
+    }
+    return names | {outside_name(role): name for role, name in decoder.outside.items()}
 
 
 def outside_name(role: str) -> str:

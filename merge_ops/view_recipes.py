@@ -1,11 +1,11 @@
 """Recipes of methods that give one view per expert: which tasks they name, one view of them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.method import Method
 from merge_ops.recipe import Entry, Recipe
+from merge_ops.references import short_name
 from merge_ops.registry import all_ops, get_op
 from merge_ops.yaml_file import Location
 
@@ -75,7 +75,7 @@ def task_problems(recipe: Recipe, op: Method) -> list[tuple[Location, str]]:
         problem = _expert_problem(model, recipe, op)
         first = seen.setdefault(model, task)
         if not problem and first != task:
-            problem = f"{Path(model).name} is the expert of task {first!r} already"
+            problem = f"{short_name(model)} is the expert of task {first!r} already"
         if problem:
             problems.append(((*place, task), f"mergetuna.tasks.{task}: {problem}"))
     return problems + _choice_problems(recipe, op, op.traits.views)
@@ -101,9 +101,9 @@ def _expert_problem(model: str, recipe: Recipe, op: Method) -> str | None:
         return None
     if model == recipe.base_model:
         return "this is the base_model, which is no expert; name one of `models`"
-    named = {Path(expert).name: expert for expert in experts}
-    hint = did_you_mean(Path(model).name, named)
-    return f"must be one of `models`, {sorted(named)}, but is {Path(model).name!r}{hint}"
+    named = {short_name(expert): expert for expert in experts}
+    hint = did_you_mean(short_name(model), named)
+    return f"must be one of `models`, {sorted(named)}, but is {short_name(model)!r}{hint}"
 
 
 def _choice_problems(recipe: Recipe, op: Method, option: str) -> list[tuple[Location, str]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from merge_ops.hub import model_folder
 from merge_ops.recipe import Recipe
+from merge_ops.references import short_name, split_adapter
 
 CARD = "README.md"
 
@@ -34,12 +35,12 @@ class Parent:
     @property
     def is_local(self) -> bool:
         """Whether it is a folder, not a hub id."""
-        return Path(self.reference).is_dir()
+        return Path(split_adapter(self.reference)[0]).is_dir()
 
     @property
     def name(self) -> str:
         """Its folder's name, or its hub id."""
-        return Path(self.reference).name if self.is_local else self.reference
+        return short_name(self.reference) if self.is_local else self.reference
 
 
 def find_parents(recipe: Recipe) -> list[Parent]:

@@ -1,5 +1,6 @@
 """From a study file to the objects of a run."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -8,7 +9,7 @@ from pathlib import Path
 from merge_ops.hub import weights_sha256
 from merge_ops.method import Method
 from merge_ops.recipe import Recipe, Setting, Source
-from merge_ops.references import locate
+from merge_ops.references import locate, short_name
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import Rewrite, find_method
@@ -90,7 +91,7 @@ def read_study(path: Path) -> StudyFile:
         raise file.error(problems)
     op = find_method(config.method)
     template = _template(config, searched_methods(config), path.parent, problems)
-    names = [e.name or Path(e.model).name.partition("@")[0] for e in config.experts]
+    names = [e.name or _short_name(e.model, path.parent) for e in config.experts]
     template = replace(template, tasks=template_tasks(template, op, names))
     problems += _misfits(config) + task_misfits(config, op, names, template.tasks)
     choices = read_choices(config, problems)
@@ -105,6 +106,11 @@ def read_study(path: Path) -> StudyFile:
         raise file.error([(("experts",), f"experts: names must differ, but are {list(labels)}")])
     out = path.parent / (config.out or f"runs/{config.name}")
     return StudyFile(config, file, template, labels, out, choices)
+
+
+def _short_name(text: str, folder: Path) -> str:
+    """What an expert without a name is called: by its folders, without revisions."""
+    return re.sub(r"@[^+]*", "", short_name(text, folder))
 
 
 def _template(

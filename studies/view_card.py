@@ -1,8 +1,7 @@
 """What the model card of an export says about views: the unified model, or one task's."""
 
-from pathlib import Path
-
 from merge_ops.recipe import Recipe
+from merge_ops.references import short_name
 from merge_ops.view_files import MASKS_FILE
 from merge_ops.view_recipes import view_name
 
@@ -54,7 +53,7 @@ def views_section(recipe: Recipe) -> str:
     """The section about views, or nothing where the recipe names no tasks."""
     if recipe.has_views():
         numbered = "\n".join(
-            f"- {i}: `{task}`, expert `{Path(model).name}`"
+            f"- {i}: `{task}`, expert `{short_name(model)}`"
             for i, (task, model) in enumerate(recipe.tasks.items())
         )
         return _WHOLE.format(

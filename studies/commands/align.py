@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 def align(
     target: Annotated[str, typer.Argument(help="Folder or hub id of the model to be written.")],
-    expert: Annotated[str, typer.Argument(help="Folder or hub id of the model to merge into it.")],
+    expert: Annotated[
+        str, typer.Argument(help="Folder, hub id, or MODEL+ADAPTER to merge into it.")
+    ],
     device: Annotated[str, typer.Option(help="Where to verify: cpu, cuda, cuda:1 ...")] = "cpu",
     *,
     verify: Annotated[
@@ -36,10 +38,14 @@ def align(
     found = find(*paths)
     say(escape(f"target   {found.target}, {found.depths[1]} layers, {target}"))
     say(escape(f"expert   {found.expert}, {found.depths[0]} layers, {expert}"))
+    if found.adapter:
+        say(escape(f"adapter  of the expert: {found.adapter}"))
     say(escape(f"layers   {layer_map(found.layers)}  (of the expert -> of the target)"))
     say(escape(f"merged   {_counts(found.merged)}"))
     say(escape(f"kept     of the target, {_counts(found.kept)}"))
     say(escape(f"unused   of the expert, {_counts(found.unused)}"))
+    for note in found.notes:
+        warn(f"note: {note}")
     for difference in found.differences:
         warn(f"warning: {difference}")
     if not verify or not found.can_be_verified:

@@ -7,7 +7,7 @@ import typer
 
 
 def evaluate(
-    what: Annotated[str, typer.Argument(help="recipe.yaml, a model's folder, or a hub id.")],
+    what: Annotated[str, typer.Argument(help="recipe.yaml, a folder, hub id or MODEL+ADAPTER.")],
     study: Annotated[Path, typer.Option(help="The study whose objectives score it.")],
     split: Annotated[str, typer.Option(help="selection, confirm or test.")] = "test",
     task: Annotated[
