@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from merge_ops.checkpoint import Checkpoint
 from merge_ops.engine import Engine
 from merge_ops.kernels import Kernels, Mode
 from merge_ops.loading import DTYPES, load_model, load_score_head
@@ -18,6 +19,7 @@ from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import find_method
 from merge_ops.sources import Held, Read, Sources, difference
+from merge_ops.vocabulary import Rows
 
 _PINNABLE = 0.8
 """Share of the free host memory that may be pinned; the rest stays for files and the process."""
@@ -48,7 +50,12 @@ class Runtime:
 
 
 def load_resident(
-    recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = (), solutions: int = 1
+    recipe: Recipe,
+    runtime: Runtime,
+    *,
+    also: Sequence[str] = (),
+    solutions: int = 1,
+    by_id: bool = False,
 ) -> ResidentModel:
     """Load a target and all models of `recipe` (and those named in `also`) as the plan says.
 
@@ -58,14 +65,16 @@ def load_resident(
         runtime: where the live model runs.
         also: references of further models that later recipes will name.
         solutions: how many task vectors a method that solves them will keep of each tensor.
+        by_id: merge embeddings and head whatever the tokenizers say; see `open_models`.
 
     Raises:
         UserError: a model cannot be loaded, or does not fit the target, or the live model does
             not fit the device.
     """
-    opened = open_models(recipe, also)
+    opened = open_models(recipe, also, by_id=by_id)
     plan = plan_models(opened, recipe, runtime, solutions)
-    runtime.report(plan.text())
+    for line in (plan.text(), *opened.vocabulary):
+        runtime.report(line)
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
     _bring(module, device, DTYPES[recipe.out_dtype] if recipe.out_dtype else None)
@@ -127,7 +136,7 @@ def _hold(
     for reference in sorted(opened.sources, key=lambda r: r != base):
         checkpoint, place = opened.checkpoints[reference], places[reference]
         readers: dict[str, Read] = {
-            name: partial(checkpoint.read, opened.own_name(reference, name))
+            name: _reader(checkpoint, opened.own_name(reference, name), opened.rows.get(name))
             for name in opened.numels
         }
         if place == "mapped":
@@ -140,6 +149,13 @@ def _hold(
                 for name, read in readers.items()
             }
     return held
+
+
+def _reader(checkpoint: Checkpoint, name: str, rows: Rows | None) -> Read:
+    """Reads a tensor, or those rows of it that are merged."""
+    if rows is None:
+        return partial(checkpoint.read, name)
+    return lambda: rows.of(checkpoint.read(name)).contiguous()
 
 
 def _difference(

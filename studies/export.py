@@ -20,6 +20,7 @@ from merge_ops.resident import ResidentModel
 from merge_ops.view_export import check_dtypes, write_views
 from merge_ops.view_recipes import view_of
 from studies.console import warn
+from studies.provenance import vocabulary_note
 from studies.view_card import views_section
 
 _PROCESSOR_FILES = (
@@ -138,6 +139,7 @@ def build_checkpoint(
     resident = load_resident(recipe, Runtime(device, report=warn), also=needs_target(recipe))
     layout = Layout(resident.layers, tuple(resident.merged_names))
     recipe = lower_recipe(recipe, layout, path)
+    recipe = replace(recipe, provenance={**recipe.provenance, **vocabulary_note(resident)})
     resident.become(recipe)
     export(resident, recipe, out, overwrite=overwrite)
     return recipe, len(resident.merged_names)
@@ -147,12 +149,13 @@ def _card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:
     """The model card: what was merged, how to load it, the recipe."""
     kind = type(resident.module).__name__
     use = (_REWARD_USE if resident.score_head is not None else _PLAIN_USE).format(kind=kind)
+    vocabulary = "".join(f"- {line}\n" for line in resident.vocabulary)
     parents = "\n".join(f"- `{Path(ref).name}` ({ref})" for ref in recipe.references())
     return (
         "---\nlibrary_name: transformers\ntags: [merge, mergetuna]\n---\n\n"
         f"# A {recipe.method} merge\n\n"
         f"Made by Mergetuna without training. Target: `{Path(recipe.kept_from()).name}`. "
-        f"Merged tensors: {len(resident.merged_names)}.\n\n"
+        f"Merged tensors: {len(resident.merged_names)}.\n\n{vocabulary}\n"
         f"{views_section(recipe)}"
         f"## Parents\n\n{parents}\n\n## Use\n\n{use}\n"
         f"## Recipe\n\nDigest (by the names above): `{recipe.digest()}`\n\n"

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
+from merge_ops.resident import ResidentModel
 from studies.setup import StudyFile
 
 _PACKAGES = ("mergetuna", "torch", "transformers", "optuna", "cma", "datasets", "numpy")
@@ -45,6 +46,11 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     if study.template.statistics is not None:
         settings["statistics_sha256"] = study.template.statistics.sha256
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def vocabulary_note(resident: ResidentModel) -> dict[str, list[str]]:
+    """Which rows of embeddings and head the tokenizers let merge, where those are not excluded."""
+    return {"vocabulary": resident.vocabulary} if resident.vocabulary else {}
 
 
 def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:

@@ -40,6 +40,8 @@ def align(
     say(escape(f"merged   {_counts(found.merged)}"))
     say(escape(f"kept     of the target, {_counts(found.kept)}"))
     say(escape(f"unused   of the expert, {_counts(found.unused)}"))
+    for line in found.vocabulary:
+        say(escape(f"on request  {line}"))
     for difference in found.differences:
         warn(f"warning: {difference}")
     if not verify or not found.can_be_verified:
