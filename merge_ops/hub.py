@@ -5,7 +5,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 
 _WHOLE = "model.safetensors"
 _PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -32,8 +32,11 @@ def model_folder(reference: str) -> Path:
     if not weight_files(folder):
         pickles = sorted(p.name for p in [*folder.glob("*.bin"), *folder.glob("*.pt*")])
         found = f"only pickles ({', '.join(pickles)}), which are not loaded" if pickles else "none"
+        others = sorted(path.name for path in folder.glob("*.safetensors"))
+        found = f"neither, but {', '.join(others[:3])}" if others else found
         raise UserError(
-            f"{reference}: weights must be safetensors, but {folder} holds {found}. "
+            f"{reference}: weights must be safetensors, in {_WHOLE} or in files that "
+            f"{_WHOLE}.index.json names, but {folder} holds {found}. "
             "Convert the model with transformers' save_pretrained first."
         )
     _check_shards(folder, reference)
@@ -42,18 +45,12 @@ def model_folder(reference: str) -> Path:
 
 def _check_shards(folder: Path, reference: str) -> None:
     """Every file that the index of a sharded model names must be there."""
-    index = folder / f"{_WHOLE}.index.json"
-    if not index.is_file() or (folder / _WHOLE).is_file():  # a whole model needs no index
-        return
-    try:
-        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{index}: it is no index of safetensors files: {error!r}") from None
+    named = set(shards(folder).values())
     absent = sorted(name for name in named if not (folder / name).is_file())
     if absent:
         raise UserError(
-            f"{reference}: all {len(named)} files that {index.name} names must be there, but "
-            f"{len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
+            f"{reference}: all {len(named)} files that {_WHOLE}.index.json names must be there, "
+            f"but {len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
             "Download the model again."
         )
 
@@ -66,7 +63,7 @@ def _download(reference: str) -> Path:
     try:
         path = snapshot_download(name, revision=revision or None, allow_patterns=_PATTERNS)
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"{reference}: it is not a folder here, and the hub did not give it ({reason}). "
             "Check the name, log in with `hf auth login` if it is gated, or pass a local folder."
@@ -75,8 +72,38 @@ def _download(reference: str) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, sorted."""
-    return sorted(folder.glob("*.safetensors"))
+    """The safetensors files that hold a model's weights, sorted: those that transformers reads.
+
+    Raises:
+        UserError: the index of a sharded model names something that is no file of its folder.
+    """
+    if (folder / _WHOLE).is_file():
+        return [folder / _WHOLE]
+    return [folder / name for name in sorted(set(shards(folder).values()))]
+
+
+def shards(folder: Path) -> dict[str, str]:
+    """What the index of a sharded model says: the file's name by tensor; empty without one.
+
+    Raises:
+        UserError: it is no index, or names something that is no file of its folder.
+    """
+    index = folder / f"{_WHOLE}.index.json"
+    if (folder / _WHOLE).is_file() or not index.is_file():  # a whole model needs no index
+        return {}
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        found = {str(tensor): Path(name) for tensor, name in named.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = repr(first_line(error))
+        raise UserError(f"{index}: it is no index of safetensors files: {reason}") from None
+    for tensor, path in found.items():
+        if path.name != str(named[tensor]) or path.suffix != ".safetensors":
+            raise UserError(
+                f"{index}: each file must be a .safetensors file beside it, but {tensor!r:.80} is "
+                f"in {named[tensor]!r:.80}."
+            )
+    return {tensor: path.name for tensor, path in found.items()}
 
 
 @cache

@@ -42,6 +42,17 @@ class Opened:
         return summary({name: found.text for name, found in self.agreements.items()})
 
     @property
+    def notes(self) -> list[str]:
+        """What of the models' files is not read, in words."""
+        return [
+            f"note: {reference}: {type(checkpoint.model).__name__} has no place for "
+            f"{len(checkpoint.unknown)} tensors of its files, which are left out: "
+            f"{', '.join(f'{name!r:.80}' for name in checkpoint.unknown[:3])}"
+            for reference, checkpoint in self.checkpoints.items()
+            if checkpoint.unknown
+        ]
+
+    @property
     def target(self) -> Checkpoint:
         """The model that becomes live."""
         return next(iter(self.checkpoints.values()))

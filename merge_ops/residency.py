@@ -73,7 +73,7 @@ def load_resident(
     """
     opened = open_models(recipe, also, by_id=by_id)
     plan = plan_models(opened, recipe, runtime, solutions)
-    for line in (plan.text(), *opened.vocabulary):
+    for line in (plan.text(), *opened.vocabulary, *opened.notes):
         runtime.report(line)
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)

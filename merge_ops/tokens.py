@@ -35,10 +35,15 @@ def _whole(path: Path) -> dict[int, str]:
     from tokenizers import Tokenizer
 
     try:
-        return {i: token for token, i in Tokenizer.from_file(str(path)).get_vocab().items()}
+        return _by_id(Tokenizer.from_file(str(path)).get_vocab())
     except Exception as error:  # the library raises no narrower one
         reason = first_line(error)
         raise UserError(f"{path}: it cannot be read as a tokenizer: {reason}") from None
+
+
+def _by_id(vocabulary: Mapping[str, int]) -> dict[int, str]:
+    """Tokens by id; of several with one id the smallest, for libraries give no order."""
+    return {i: token for token, i in sorted(vocabulary.items(), reverse=True)}
 
 
 def _added(path: Path) -> dict[int, str]:
@@ -58,6 +63,6 @@ def _built(folder: Path) -> dict[int, str]:
 
     try:
         built = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return {i: token for token, i in built.get_vocab().items()}
+        return _by_id(built.get_vocab())
     except Exception as error:  # whatever a library for one of these formats raises
         raise UserError(f"{folder}: its tokenizer cannot be read: {first_line(error)}") from None

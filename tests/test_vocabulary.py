@@ -44,9 +44,7 @@ def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def recipe_of(models: Models, method: str, weight: float = 0.7, **more: Any) -> Recipe:
     sources = tuple(Source(models[name]) for name in ("a", "b"))
-    knobs = {"lambda": 0.5} if method in {"wudi"} else {"weight": weight}
-    if method in {"tsv", "emr"}:
-        knobs = {}
+    knobs = {} if method in {"tsv", "emr"} else {"weight": weight}
     parameters = {key: (Entry(None, value),) for key, value in knobs.items()}
     base = None if method == "karcher" else models["base"]
     target = models["base"]
@@ -57,7 +55,7 @@ def weights(resident: ResidentModel) -> dict[str, Tensor]:
     return {name: p.detach().cpu().clone() for name, p in resident.parameters.items()}
 
 
-def vocabulary(models: Models) -> dict[str, Tensor]:
+def vocabulary() -> dict[str, Tensor]:
     """Embeddings of the three models, by name."""
     seeds = {"base": 0, "a": 1, "b": 2}
     return {n: dict(tiny_llama(s, layers=1).named_parameters())[EMBEDDINGS].detach()
@@ -88,13 +86,13 @@ def test_a_method_sees_the_merged_rows_as_the_whole_tensor(
     resident = load_resident(recipe, Runtime(device=device))
     before = weights(resident)[EMBEDDINGS]
     resident.become(recipe)
-    found, known = weights(resident)[EMBEDDINGS], vocabulary(models)
+    found, known = weights(resident)[EMBEDDINGS], vocabulary()
     other = _other_rows(models)
     same = [i for i in range(32) if i not in other]
     assert torch.equal(found[other], before[other])
     base = known["a"] if method == "karcher" else known["base"]
     expected = merge_tensor(
-        method, base[same], [known["a"][same], known["b"][same]], **_spread(method, parameters)
+        method, base[same], [known["a"][same], known["b"][same]], **_spread(parameters)
     )
     torch.testing.assert_close(found[same], expected, rtol=1e-5, atol=1e-6)
     assert not torch.equal(found[same], before[same])
@@ -105,7 +103,7 @@ def _other_rows(models: Models) -> list[int]:
     return [i for i in range(32) if a.get(i) != b.get(i)]
 
 
-def _spread(method: str, parameters: dict[str, float]) -> dict[str, Any]:
+def _spread(parameters: dict[str, float]) -> dict[str, Any]:
     """One number per expert where `merge_tensor` takes a list."""
     lists = {"weight", "density"}
     return {k: [v, v] if k in lists else v for k, v in parameters.items()}
@@ -164,7 +162,7 @@ def test_fisher_takes_the_rows_of_its_statistics(models: Models) -> None:
     held = HeldStatistics()
     held.put(fishers)
     resident.become(recipe, held)
-    known, other = vocabulary(models), _other_rows(models)
+    known, other = vocabulary(), _other_rows(models)
     same = [i for i in range(32) if i not in other]
     f, g = (x[same] for x in fishers[EMBEDDINGS])
     expected = (f * known["a"][same] + g * known["b"][same]) / (f + g)
@@ -287,7 +285,7 @@ def test_views_of_part_of_a_tensor_are_refused(models: Models, tmp_path: Path) -
         f"mergetuna:\n  version: 1\n  target: {models['base']}\n"
         f"  tasks: {{one: {models['a']}, two: {models['b']}}}\n"
     )
-    with pytest.raises(UserError, match="only 2[89] rows are merged"):
+    with pytest.raises(UserError, match=r"only 2[89] rows are merged"):
         build_checkpoint(path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     build_checkpoint(path, tmp_path / "one", task="one")
