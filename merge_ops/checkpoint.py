@@ -64,11 +64,12 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
 
     Raises:
         UserError: parameters have other shapes on disk, are not stored in floating point, or are
-            tied but stored twice with different values.
+            tied but stored twice with different values; or the files hold further layers.
     """
     model = empty_model(reference)
-    unknown: list[str] = []
+    unknown: dict[str, str] = {}
     places = disk_places(model_folder(reference), model, unknown)
+    _check_unknown(reference, unknown, model)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name, place in places.items():
         if name in parameters:
@@ -85,7 +86,19 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     missing = [name for name, parameter in parameters.items() if id(parameter) not in stored]
     chosen = DTYPES[dtype] if dtype else _own_dtype(model, places)
     tied = {} if missing else _tied(places, parameters)
-    return Checkpoint(reference, model, chosen, tied, tuple(unknown))
+    return Checkpoint(reference, model, chosen, tied, tuple(unknown.values()))
+
+
+def _check_unknown(reference: str, unknown: Mapping[str, str], model: nn.Module) -> None:
+    """Refuse tensors that would lie in a stack of the model: layers that its config leaves out."""
+    stacks = [f"{n}." for n, part in model.named_modules() if isinstance(part, nn.ModuleList)]
+    further = [key for name, key in unknown.items() if name.startswith(tuple(stacks))]
+    if further:
+        raise UserError(
+            f"{reference}: config.json must describe what the files hold, but they hold "
+            f"{len(further)} tensors of further layers: {further[0]!r:.80}; mend its number of "
+            "layers."
+        )
 
 
 def _check_dtype(reference: str, place: Place) -> None:

@@ -35,7 +35,7 @@ class Place:
 
 
 def disk_places(
-    folder: Path, model: nn.Module, unknown: list[str] | None = None
+    folder: Path, model: nn.Module, unknown: dict[str, str] | None = None
 ) -> dict[str, Place]:
     """Where the checkpoint holds every parameter that it holds as one tensor.
 
@@ -45,7 +45,8 @@ def disk_places(
     Args:
         folder: the checkpoint.
         model: of the class that its config names; its weights may be on the meta device.
-        unknown: names on disk are appended for which the model has no place.
+        unknown: takes the tensors for which the model has no place: their names on disk, by the
+            parameter names that they would have.
 
     Returns:
         Places by parameter name.
@@ -74,7 +75,7 @@ def disk_places(
         if name in state:
             found[name] = place
         elif unknown is not None and not _may_be_left_out(name, loaded):
-            unknown.append(place.key)
+            unknown[name] = place.key
     return found
 
 

@@ -19,6 +19,7 @@ HEAD_FILE = "reward_head.safetensors"
 
 _COUNTS = ("layers", "n_layer", "depth", "num_experts", "num_blocks", "stages")
 """Parts of the keys in configs that say how many modules are built."""
+_SIZES = ("image_size", "hidden_size", "patch_size", "vocab_size", "_heads", "_layers", "_dim")
 _FEW = 256  # of them cost nothing
 
 transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -112,7 +113,7 @@ def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
 
 
 def _check_depth(config: object, reference: str, tensors: int) -> None:
-    """Refuse a config of more layers than the files can hold, before so many are built.
+    """Refuse a config of negative sizes, or of more layers than the files can hold.
 
     Each layer (or expert, or block) holds a tensor, so that there are no more than tensors.
     """
@@ -123,6 +124,10 @@ def _check_depth(config: object, reference: str, tensors: int) -> None:
         return
     for key, value in config.items():
         _check_depth(value, reference, tensors)
+        if isinstance(value, int) and value < 0 and key.endswith(_SIZES):
+            raise UserError(
+                f"{reference}: sizes in config.json must not be negative, but {key} is {value}."
+            )
         counts = isinstance(value, int) and any(word in key for word in _COUNTS)
         if counts and value > max(tensors, _FEW):
             raise UserError(

@@ -1,6 +1,7 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -86,6 +87,14 @@ class ResidentModel:
     def merged_names(self) -> list[str]:
         """Canonical names of the tensors that recipes write."""
         return [tensor.name for tensor in self._tensors]
+
+    @property
+    def rows_sha256(self) -> str:
+        """Sha256, in hex, of which rows are merged of tensors that keep others; else empty."""
+        if not self._rows:
+            return ""
+        listed = [[name, rows.index.tolist()] for name, rows in sorted(self._rows.items())]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:

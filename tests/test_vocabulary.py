@@ -177,6 +177,7 @@ def test_what_is_merged_is_said_once_and_kept_in_the_provenance(
     resident = load_resident(recipe, Runtime(report=said.append))
     (line,) = [text for text in said if "rows are merged" in text]
     assert resident.vocabulary == [line]
+    assert recipe.digest({}, resident.rows_sha256) != recipe.digest()
     other = _other_rows(models)
     assert line.startswith(f"embed_tokens and lm_head: {32 - len(other)} of 32 rows are merged; ")
     assert (
@@ -209,6 +210,7 @@ def test_equal_tokenizers_merge_every_row(llamas: Models) -> None:
     assert resident.vocabulary == [
         "embed_tokens and lm_head: all 32 rows are merged; the tokenizers agree id by id"
     ]
+    assert resident.rows_sha256 == ""
 
 
 @pytest.mark.parametrize("tied", [False, True])
