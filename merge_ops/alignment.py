@@ -9,9 +9,11 @@ from torch import nn
 
 from merge_ops.config_differences import config_differences
 from merge_ops.decoder import Decoder, find_decoder, pair_layers
-from merge_ops.opening import Opened, open_models
-from merge_ops.tensors import describe, outside_name
+from merge_ops.errors import UserError
+from merge_ops.opening import Opened, open_models, rows_of
+from merge_ops.tensors import describe, is_vocabulary, outside_name
 from merge_ops.verify import HEAD, VOCABULARY, donor_recipe
+from merge_ops.vocabulary import agree, summary
 
 _WORDS = {
     "tower": "towers",
@@ -34,6 +36,7 @@ class Alignment:
         kept: how many tensors keep the target's values, by where they stand.
         unused: how many tensors of the expert go nowhere, by where they stand.
         differences: what the target computes otherwise than the expert, in words.
+        vocabulary: which rows of embeddings and head would be merged if they were not excluded.
         can_be_verified: whether both have a head, so that a graft can be compared by logits.
         adapter: what the expert's adapter does to it, in words, or "".
         notes: what the user should know about adapters, a line each.
@@ -47,6 +50,7 @@ class Alignment:
     kept: Mapping[str, int]
     unused: Mapping[str, int]
     differences: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     can_be_verified: bool
     adapter: str = ""
     notes: tuple[str, ...] = ()
@@ -81,6 +85,7 @@ def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alig
         kept=_left(models[0], into, merged[0], meeting[0]),
         unused=_left(models[1], out, merged[1], meeting[1]),
         differences=(*config_differences(*configs), *_tie_lines(into, out)),
+        vocabulary=tuple(_vocabulary(opened)),
         can_be_verified=HEAD in into.outside and HEAD in out.outside,
         adapter=_adapter_words(opened, expert),
         notes=tuple(opened.notes()),
@@ -99,6 +104,17 @@ def _adapter_words(opened: Opened, expert: str) -> str:
     used = len(merged & adapter.edits.keys())
     changed = len(set(map(id, adapter.edits.values())))  # tied ones once
     return f"{changed} tensors changed ({'; '.join(kinds)}), {used} of them merged"
+
+
+def _vocabulary(opened: Opened) -> list[str]:
+    """What the tokenizers say of every tensor that has a row for each token, in words."""
+    texts = {}
+    for name in (t.name for t in opened.shared.tensors if is_vocabulary(t.name)):
+        try:
+            texts[name] = agree(rows_of(opened.checkpoints, opened.shared, name)).text
+        except UserError as error:
+            return [str(error)]
+    return summary(texts)
 
 
 def _left(

@@ -35,6 +35,7 @@ class Checkpoint:
         places: where each parameter stands; empty where loading makes tensors from several on
             disk, and the model is read whole by transformers instead.
         adapter: what is done to tensors after they are read, or None.
+        unknown: names on disk of tensors for which the model has no place; they are not read.
     """
 
     reference: str
@@ -42,6 +43,7 @@ class Checkpoint:
     dtype: torch.dtype
     places: Mapping[str, Place]
     adapter: Adapter | None = None
+    unknown: tuple[str, ...] = ()
     _whole: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
@@ -60,16 +62,13 @@ class Checkpoint:
     def _stored(self, name: str) -> Tensor:
         if not self.places:
             return self._read_whole(name)
-        place = self.places[name]
-        with safe_open(place.path, "pt") as file:
-            tensor: Tensor = file.get_tensor(place.key)
-        return tensor.to(self.dtype)
+        return _tensor(self.places[name]).to(self.dtype)
 
     def _read_whole(self, name: str) -> Tensor:
         if not self._whole:
             named = {label: key for key, label in DTYPES.items()}
             model, _ = split_adapter(self.reference)
-            loaded = load_model(model, named[self.dtype])
+            loaded = load_model(model, named.get(self.dtype))
             self._whole |= dict(loaded.named_parameters(remove_duplicate=False))
         return self._whole[name].detach()
 
@@ -107,10 +106,13 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
         dtype: a key of `DTYPES`, or None for the checkpoint's own.
 
     Raises:
-        UserError: parameters have other shapes on disk, or are not stored in floating point.
+        UserError: parameters have other shapes on disk, are not stored in floating point, or are
+            tied but stored twice with different values; or the files hold further layers.
     """
     model = empty_model(reference)
-    places = disk_places(model_folder(reference), model)
+    unknown: dict[str, str] = {}
+    places = disk_places(model_folder(reference), model, unknown)
+    _check_unknown(reference, unknown, model)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     for name, place in places.items():
         if name in parameters:
@@ -122,10 +124,24 @@ def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
     ]
     if wrong:
         raise UserError(f"{reference}: shapes must agree with config.json, but {wrong[0]}.")
+    _check_ties(reference, places, parameters)
     stored = {id(parameters[name]) for name in places if name in parameters}  # ties count once
     missing = [name for name, parameter in parameters.items() if id(parameter) not in stored]
     chosen = DTYPES[dtype] if dtype else _own_dtype(model, places)
-    return Checkpoint(reference, model, chosen, {} if missing else _tied(places, parameters))
+    tied = {} if missing else _tied(places, parameters)
+    return Checkpoint(reference, model, chosen, tied, unknown=tuple(unknown.values()))
+
+
+def _check_unknown(reference: str, unknown: Mapping[str, str], model: nn.Module) -> None:
+    """Refuse tensors that would lie in a stack of the model: layers that its config leaves out."""
+    stacks = [f"{n}." for n, part in model.named_modules() if isinstance(part, nn.ModuleList)]
+    further = [key for name, key in unknown.items() if name.startswith(tuple(stacks))]
+    if further:
+        raise UserError(
+            f"{reference}: config.json must describe what the files hold, but they hold "
+            f"{len(further)} tensors of further layers: {further[0]!r:.80}; mend its number of "
+            "layers."
+        )
 
 
 def _check_dtype(reference: str, place: Place) -> None:
@@ -134,6 +150,27 @@ def _check_dtype(reference: str, place: Place) -> None:
             f"{reference}: {place.key} must be stored as one of {', '.join(_TORCH)}, but is "
             f"{place.dtype}; dequantise the model first."
         )
+
+
+def _check_ties(
+    reference: str, places: Mapping[str, Place], parameters: Mapping[str, nn.Parameter]
+) -> None:
+    """What the config ties must be one tensor, or two equal ones."""
+    first: dict[int, Place] = {}
+    for name in (name for name in places if name in parameters):
+        place = places[name]
+        known = first.setdefault(id(parameters[name]), place)
+        if known is not place and not torch.equal(_tensor(known), _tensor(place)):
+            raise UserError(
+                f"{reference}: config.json ties {known.key} to {place.key}, but they are stored "
+                "with different values; set tie_word_embeddings to false, or mend the weights."
+            )
+
+
+def _tensor(place: Place) -> Tensor:
+    with safe_open(place.path, "pt") as file:
+        tensor: Tensor = file.get_tensor(place.key)
+    return tensor
 
 
 def _own_dtype(model: nn.Module, places: Mapping[str, Place]) -> torch.dtype:

@@ -82,7 +82,7 @@ def _stack(decoder: nn.Module, count: int, owner: str) -> tuple[nn.Module, str, 
         stacks = {
             name: child
             for name, child in module.named_children()
-            if isinstance(child, nn.ModuleList) and len(child) == count
+            if count and isinstance(child, nn.ModuleList) and len(child) == count
         }
         if stacks:
             name = "layers" if "layers" in stacks else next(iter(stacks))

@@ -53,7 +53,7 @@ class Engine:
         """Write the merged tensor into `out`, in place.
 
         Args:
-            out: a live parameter.
+            out: a live parameter, of which `job.rows` are written.
             job: what is merged.
 
         Returns:
@@ -62,7 +62,8 @@ class Engine:
         Raises:
             UserError: parameters that the method refuses, or weights that are not finite.
         """
-        formula = self._formula(job, out.numel())
+        shape = out.shape if job.rows is None else job.rows.shape(out.shape)
+        formula = self._formula(job, shape.numel())
         bound = None if formula is None else self._bind(out, job, formula)
         if formula is None or bound is None:
             self._write_as_defined(out, job)
@@ -70,7 +71,7 @@ class Engine:
         merged = torch.empty_like(bound.operands[0]) if bound.out is None else bound.out
         self._run(merged, bound, job, formula)
         if bound.out is None:  # rounded to the dtype of the inputs first, as the method is defined
-            out.copy_(merged.view(out.shape))
+            job.put(out, merged)
         highest = min(torch.finfo(dtype).max for dtype in (merged.dtype, out.dtype))
         return bound.largest(formula) <= _SAFE * highest
 
@@ -110,7 +111,7 @@ class Engine:
         draw = {"draw": Draw(job.seed, job.name)} if job.op.random else {}
         taken = job.op.traits.statistics
         given: dict[str, Any] = {taken: job.statistics.read(job.name, out.device)} if taken else {}
-        out.copy_(call(job.op, base, experts, {**values, **draw, **given}))
+        job.put(out, call(job.op, base, experts, {**values, **draw, **given}))
 
     def _formula(self, job: Job, numel: int) -> Formula | None:
         """The method's formula for this tensor; equal ones are made once per candidate."""
@@ -146,7 +147,7 @@ class Engine:
         dtype = tensors[0].dtype
         if not all(t.dtype == dtype and t.is_contiguous() for t in tensors):
             return None
-        direct = out.dtype == dtype and out.is_contiguous()
+        direct = out.dtype == dtype and out.is_contiguous() and job.rows is None
         bound = Bound(
             out.view(-1) if direct else None,
             None if base is None else base.view(-1),

@@ -16,3 +16,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `", did you mean 'x'?"` for the closest of `known`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

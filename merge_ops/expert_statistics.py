@@ -1,6 +1,7 @@
 """Statistics of experts as the engine reads them: which tensors have some, and where they are."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from merge_ops.registry import MergeOp
+from merge_ops.vocabulary import Rows
 
 
 class ExpertStatistics(Protocol):
@@ -55,6 +57,29 @@ class HeldStatistics:
     def read(self, name: str, device: torch.device) -> list[Tensor]:
         """What is held of `name`, on the device."""
         return [tensor.to(device) for tensor in self._held.get(name, ())]
+
+
+@dataclass(frozen=True, slots=True)
+class RowStatistics:
+    """Statistics shaped like parameters, of those rows that are merged.
+
+    Attributes:
+        whole: of all rows.
+        rows: those that are merged, by canonical name, where they are not all.
+    """
+
+    whole: ExpertStatistics
+    rows: Mapping[str, Rows]
+
+    def key(self, name: str) -> str:
+        """That of the whole; the rows are the resident models' own."""
+        return self.whole.key(name)
+
+    def read(self, name: str, device: torch.device) -> list[Tensor]:
+        """The rows that are merged."""
+        tensors = self.whole.read(name, device)
+        rows = self.rows.get(name)
+        return tensors if rows is None else [rows.of(tensor) for tensor in tensors]
 
 
 def linears_of(

@@ -7,11 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from merge_ops.checkpoint import Checkpoint
 from merge_ops.opening import Opened
 from merge_ops.plan import Place, Plan
 from merge_ops.recipe import Recipe
 from merge_ops.rewriting import find_method
 from merge_ops.sources import Held, Read, Sources, difference
+from merge_ops.vocabulary import Rows
 
 
 def hold(opened: Opened, plan: Plan, recipe: Recipe, device: torch.device) -> Sources:
@@ -72,12 +74,21 @@ def _own(
     place: Place,
 ) -> Held | Read:
     """A tensor that is the model's own: read now, or whenever it is asked for."""
-    read = partial(opened.checkpoints[reference].read, opened.own_name(reference, name))
+    read = _reader(
+        opened.checkpoints[reference], opened.own_name(reference, name), opened.rows.get(name)
+    )
     if place == "mapped":
         return read
     if base is None or base == reference:
         return Held(_put(read(), device, place))
     return _difference(read(), held[base][name], base, device, place)
+
+
+def _reader(checkpoint: Checkpoint, name: str, rows: Rows | None) -> Read:
+    """Reads a tensor, or those rows of it that are merged."""
+    if rows is None:
+        return partial(checkpoint.read, name)
+    return lambda: rows.of(checkpoint.read(name)).contiguous()
 
 
 def _difference(

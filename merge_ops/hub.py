@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from merge_ops.download import download
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 from merge_ops.old_layouts.recognition import old_layout
 from merge_ops.references import split_adapter
 
@@ -41,9 +41,12 @@ def model_folder(reference: str) -> Path:
     if not weight_files(folder):
         pickles = _pickles(folder)
         found = f"only pickles ({', '.join(pickles)}), which are not loaded" if pickles else "none"
+        others = sorted(path.name for path in folder.glob("*.safetensors"))
+        found = f"neither, but {', '.join(others[:3])}" if others else found
         raise UserError(
-            f"{reference}: weights must be safetensors, but {folder} holds {found}. If they are "
-            f"pickles (pytorch_model.bin): mergetuna convert {reference} OUT --allow-pickle"
+            f"{reference}: weights must be safetensors, in {_WHOLE} or in files that "
+            f"{_WHOLE}.index.json names, but {folder} holds {found}. If they are pickles "
+            f"(pytorch_model.bin): mergetuna convert {reference} OUT --allow-pickle"
         )
     _check_shards(folder, reference)
     return folder
@@ -116,25 +119,49 @@ def _pickles(folder: Path) -> list[str]:
 
 def _check_shards(folder: Path, reference: str) -> None:
     """Every file that the index of a sharded model names must be there."""
-    index = folder / f"{_WHOLE}.index.json"
-    if not index.is_file() or (folder / _WHOLE).is_file():  # a whole model needs no index
-        return
-    try:
-        named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(f"{index}: it is no index of safetensors files: {error!r}") from None
+    named = set(shards(folder).values())
     absent = sorted(name for name in named if not (folder / name).is_file())
     if absent:
         raise UserError(
-            f"{reference}: all {len(named)} files that {index.name} names must be there, but "
-            f"{len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
+            f"{reference}: all {len(named)} files that {_WHOLE}.index.json names must be there, "
+            f"but {len(absent)} are not: {', '.join(absent[:3])}{' ...' if absent[3:] else ''}. "
             "Download the model again."
         )
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, sorted."""
-    return sorted(folder.glob("*.safetensors"))
+    """The safetensors files that hold a model's weights, sorted: those that transformers reads.
+
+    Raises:
+        UserError: the index of a sharded model names something that is no file of its folder.
+    """
+    if (folder / _WHOLE).is_file():
+        return [folder / _WHOLE]
+    return [folder / name for name in sorted(set(shards(folder).values()))]
+
+
+def shards(folder: Path) -> dict[str, str]:
+    """What the index of a sharded model says: the file's name by tensor; empty without one.
+
+    Raises:
+        UserError: it is no index, or names something that is no file of its folder.
+    """
+    index = folder / f"{_WHOLE}.index.json"
+    if (folder / _WHOLE).is_file() or not index.is_file():  # a whole model needs no index
+        return {}
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        found = {str(tensor): Path(name) for tensor, name in named.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = repr(first_line(error))
+        raise UserError(f"{index}: it is no index of safetensors files: {reason}") from None
+    for tensor, path in found.items():
+        if path.name != str(named[tensor]) or path.suffix != ".safetensors":
+            raise UserError(
+                f"{index}: each file must be a .safetensors file beside it, but {tensor!r:.80} is "
+                f"in {named[tensor]!r:.80}."
+            )
+    return {tensor: path.name for tensor, path in found.items()}
 
 
 @cache

@@ -12,6 +12,7 @@ from merge_ops.expert_statistics import ExpertStatistics, NoStatistics
 from merge_ops.formula import Formula
 from merge_ops.registry import MergeOp
 from merge_ops.task_vectors import TINY
+from merge_ops.vocabulary import Rows
 
 Key = tuple[Any, ...]
 """Names something that is kept: the tensor, then what it is made of."""
@@ -31,6 +32,7 @@ class Job:
         values: the method's parameters for this tensor, by their names in YAML.
         seed: of the random masks.
         statistics: of the experts, read when the tensor is written.
+        rows: of the live parameter that are written, or None for the whole of what is given.
     """
 
     name: str
@@ -40,6 +42,14 @@ class Job:
     values: Mapping[str, Any]
     seed: int
     statistics: ExpertStatistics = field(default_factory=NoStatistics)
+    rows: Rows | None = None
+
+    def put(self, out: Tensor, merged: Tensor) -> None:
+        """Write what was merged; rows that are not merged keep their bits."""
+        if self.rows is None:
+            out.copy_(merged.view(out.shape))
+        else:
+            self.rows.put(out, merged.view(-1, *out.shape[1:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Reading models with transformers: safetensors only, no remote code, nothing left random."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ from merge_ops.adapter import open_adapter
 from merge_ops.adapter_file import read_adapter_file
 from merge_ops.disk_names import Place, contents
 from merge_ops.edits import apply_edit
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 from merge_ops.hub import adapter_folder, model_folder, weight_files
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HEAD_FILE = "reward_head.safetensors"
 """Beside the weights of an exported reward model: its score head."""
+
+_COUNTS = ("layers", "n_layer", "depth", "num_experts", "num_blocks", "stages")
+"""Parts of the keys in configs that say how many modules are built."""
+_SIZES = ("image_size", "hidden_size", "patch_size", "vocab_size", "_heads", "_layers", "_dim")
+_FEW = 256  # of them cost nothing
 
 transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
@@ -47,8 +53,8 @@ def load_model(reference: str, dtype: str | None, *, attention: str | None = Non
             local_files_only=True,
             **options,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # a hostile config makes the library raise anything
+        reason = first_line(error)
         raise UserError(f"{reference}: the checkpoint cannot be loaded: {reason}") from None
     for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
         if info.get(problem):
@@ -80,8 +86,8 @@ def empty_model(reference: str) -> nn.Module:
     try:
         with torch.device("meta"):
             model: nn.Module = kind._from_config(config)
-    except (ValueError, TypeError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        reason = first_line(error)
         raise UserError(f"{reference}: config.json does not describe a model: {reason}") from None
     return model.eval().requires_grad_(requires_grad=False)
 
@@ -89,9 +95,13 @@ def empty_model(reference: str) -> nn.Module:
 def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
     """The class that the config names, and the config."""
     try:
+        stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        _check_depth(stated, reference, sum(map(_count, weight_files(folder))))
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except UserError:
+        raise
+    except Exception as error:
+        reason = first_line(error)
         raise UserError(f"{reference}: config.json cannot be read: {reason}") from None
     if _is_quantised(config.to_dict()):
         raise UserError(
@@ -99,14 +109,54 @@ def _model_class(folder: Path, reference: str) -> tuple[Any, Any]:
             "quantization_config; dequantise the model first (transformers: model.dequantize(), "
             "then save_pretrained), or use the original checkpoint."
         )
-    named = (config.architectures or [""])[0]
-    kind = getattr(transformers, named, None)
-    if kind is None:
+    listed = config.architectures
+    named = listed[0] if listed and isinstance(listed, list) else ""
+    kind = getattr(transformers, named, None) if isinstance(named, str) else None
+    made_from = getattr(kind, "config_class", None)
+    if made_from is None or not isinstance(config, made_from):
         raise UserError(
             f"{reference}: config.json must name a class of transformers "
-            f"{transformers.__version__} in `architectures`, but names {named!r}."
+            f"{transformers.__version__} for {config.model_type!r:.80} in `architectures`, but "
+            f"names {named!r:.80}."
         )
+    dtype = getattr(config, "dtype", None)
+    if isinstance(dtype, torch.dtype) and not dtype.is_floating_point:
+        raise UserError(f"{reference}: `dtype` in config.json must be a float, but is {dtype}.")
     return kind, config
+
+
+def _check_depth(config: object, reference: str, tensors: int) -> None:
+    """Refuse a config of negative sizes, or of more layers than the files can hold.
+
+    Each layer (or expert, or block) holds a tensor, so that there are no more than tensors.
+    """
+    if isinstance(config, list):
+        for part in config:
+            _check_depth(part, reference, tensors)
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        _check_depth(value, reference, tensors)
+        if isinstance(value, int) and value < 0 and key.endswith(_SIZES):
+            raise UserError(
+                f"{reference}: sizes in config.json must not be negative, but {key} is {value}."
+            )
+        counts = isinstance(value, int) and any(word in key for word in _COUNTS)
+        if counts and value > max(tensors, _FEW):
+            raise UserError(
+                f"{reference}: config.json must describe what the files hold, but says {key} = "
+                f"{value!r:.80}, and they hold only {tensors} tensors."
+            )
+
+
+def _count(path: Path) -> int:
+    """How many tensors a file holds."""
+    try:
+        with safe_open(path, "pt") as file:
+            return len(file.keys())
+    except (SafetensorError, OSError) as error:
+        reason = first_line(error)
+        raise UserError(f"{path}: it cannot be read as safetensors: {reason}") from None
 
 
 def _is_quantised(config: Mapping[str, Any]) -> bool:
@@ -130,8 +180,8 @@ def load_processor(reference: str, image_backend: str | None = None) -> Any:
         kind: Any = transformers.AutoProcessor
         chosen = {"backend": image_backend} if image_backend else {}
         return kind.from_pretrained(folder, local_files_only=True, **chosen)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:
+        reason = first_line(error)
         raise UserError(f"{reference}: its processor cannot be loaded: {reason}") from None
 
 
@@ -149,7 +199,7 @@ def load_score_head(reference: str) -> nn.Linear:
         with safe_open(place.path, "pt") as file:
             tensors[key] = file.get_tensor(place.key)
     weight = tensors.get("weight")
-    if weight is None or weight.shape[0] != 1:
+    if weight is None or weight.ndim != 2 or weight.shape[0] != 1:
         shape = "none" if weight is None else tuple(weight.shape)
         raise UserError(
             f"{reference}: a reward head is a tensor `score.weight` of one row, but found {shape}."

@@ -1,13 +1,14 @@
 """Finding out what models hold and share, from their headers alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from merge_ops.checkpoint import Checkpoint, open_checkpoints
 from merge_ops.disk_names import disk_names
 from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe
-from merge_ops.tensors import MergedTensor, SharedTensors, share
+from merge_ops.tensors import MergedTensor, SharedTensors, is_vocabulary, share
+from merge_ops.vocabulary import Agreement, Rows, agree, summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,8 @@ class Opened:
         sources: references of the models beside the live one.
         shared: what all of them have in common.
         tensors: what recipes write.
-        numels: elements of each of those, by canonical name.
+        numels: elements of each of those that are merged, by canonical name.
+        agreements: what the tokenizers say of those of them that have a row for each token.
     """
 
     checkpoints: Mapping[str, Checkpoint]
@@ -27,6 +29,17 @@ class Opened:
     shared: SharedTensors
     tensors: Sequence[MergedTensor]
     numels: Mapping[str, int]
+    agreements: Mapping[str, Agreement]
+
+    @property
+    def rows(self) -> dict[str, Rows]:
+        """Which rows are merged, of tensors whose other rows are kept from the target."""
+        return {n: found.rows for n, found in self.agreements.items() if found.rows is not None}
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """What is merged of embeddings and head, in words; nothing where they are excluded."""
+        return summary({name: found.text for name, found in self.agreements.items()})
 
     @property
     def target(self) -> Checkpoint:
@@ -38,9 +51,16 @@ class Opened:
         return self.shared.names[list(self.checkpoints).index(reference)][name]
 
     def notes(self) -> list[str]:
-        """What the user should know about the models' adapters, a line each."""
+        """What the user should know about the models' files and adapters, a line each."""
         adapters = [checkpoint.adapter for checkpoint in self.checkpoints.values()]
-        return [note for adapter in adapters if adapter for note in adapter.notes]
+        unread = [
+            f"{reference}: {type(checkpoint.model).__name__} has no place for "
+            f"{len(checkpoint.unknown)} tensors of its files, which are left out: "
+            f"{', '.join(f'{name!r:.80}' for name in checkpoint.unknown[:3])}"
+            for reference, checkpoint in self.checkpoints.items()
+            if checkpoint.unknown and checkpoint.adapter is None
+        ]
+        return [*unread, *(note for adapter in adapters if adapter for note in adapter.notes)]
 
     def owner(self, reference: str, name: str) -> str:
         """The source that holds a tensor for a model: itself, or one that has the same tensor.
@@ -72,11 +92,20 @@ class Opened:
         return self.checkpoints[reference].is_computed(self.own_name(reference, name))
 
 
-def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
+def open_models(recipe: Recipe, also: Sequence[str] = (), *, by_id: bool = False) -> Opened:
     """Read the headers of a target and all models of `recipe` (and those named in `also`).
 
+    Where embeddings or head are not excluded, tokenizers are compared, and only rows on which
+    those of all these models agree are merged.
+
+    Args:
+        recipe: names the models.
+        also: references of further models.
+        by_id: take one id for one token in all models, whatever their tokenizers say.
+
     Raises:
-        UserError: a model cannot be read, or does not fit the target.
+        UserError: a model cannot be read, does not fit the target, or has no tokenizer where one
+            is needed.
     """
     target = recipe.kept_from()
     named = [recipe.base_model, *(m.model for m in recipe.models), *also]
@@ -84,11 +113,30 @@ def open_models(recipe: Recipe, also: Sequence[str] = ()) -> Opened:
     checkpoints = open_checkpoints([target, *sources], recipe.dtype)
     names = disk_names(checkpoints[target].places)
     models = [checkpoint.model for checkpoint in checkpoints.values()]
-    shared = share(models, names, list(checkpoints))
+    shared = share(models, names, list(checkpoints), uneven=not by_id)
     for name, reason in shared.misfits.items():
         if not recipe.excludes(name):
             raise UserError(f"{name} {reason}; add it to mergetuna.exclude to keep the target's.")
     tensors = [tensor for tensor in shared.tensors if not recipe.excludes(tensor.name)]
     parameters = dict(checkpoints[target].model.named_parameters(remove_duplicate=False))
-    numels = {t.name: parameters[shared.names[0][t.name]].numel() for t in tensors}
-    return Opened(checkpoints, sources, shared, tensors, numels)
+    shapes = {t.name: parameters[shared.names[0][t.name]].shape for t in tensors}
+    several = len(checkpoints) > 1 and not by_id
+    agreements = {
+        t.name: agree(rows_of(checkpoints, shared, t.name))
+        for t in tensors
+        if several and is_vocabulary(t.name)
+    }
+    found = Opened(checkpoints, sources, shared, tensors, {}, agreements)
+    shapes |= {name: rows.shape(shapes[name]) for name, rows in found.rows.items()}
+    return replace(found, numels={name: shape.numel() for name, shape in shapes.items()})
+
+
+def rows_of(
+    checkpoints: Mapping[str, Checkpoint], shared: SharedTensors, name: str
+) -> dict[str, int]:
+    """How many rows each model's own tensor of a canonical name has, by reference."""
+    pairs = zip(checkpoints.items(), shared.names, strict=True)
+    return {
+        reference: int(checkpoint.model.get_parameter(names[name]).shape[0])
+        for (reference, checkpoint), names in pairs
+    }

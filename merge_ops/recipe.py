@@ -139,12 +139,13 @@ class Recipe:
         """Whether the tensor of this canonical name is kept from the target."""
         return any(part in name for part in self.exclude)
 
-    def digest(self, identities: Mapping[str, str] | None = None) -> str:
+    def digest(self, identities: Mapping[str, str] | None = None, rows: str = "") -> str:
         """Sha256, in hex, over all that decides a weight.
 
         Args:
             identities: what stands for a model in the digest, by reference; the sums of the
                 models' own files make the digest independent of where they lie.
+            rows: what tells which rows of embeddings and head are merged, if they are not all.
         """
         known = identities or {}
 
@@ -163,6 +164,8 @@ class Recipe:
         ]
         if self.statistics is not None:
             content.append({"statistics": self.statistics.sha256})
+        if rows:
+            content.append({"rows": rows})
         if self.slices:
             content.append([_plain_slice(part, name) for part in self.slices])
         if self.has_views():

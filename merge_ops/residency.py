@@ -47,7 +47,12 @@ class Runtime:
 
 
 def load_resident(
-    recipe: Recipe, runtime: Runtime, *, also: Sequence[str] = (), solutions: int = 1
+    recipe: Recipe,
+    runtime: Runtime,
+    *,
+    also: Sequence[str] = (),
+    solutions: int = 1,
+    by_id: bool = False,
 ) -> ResidentModel:
     """Load a target and all models of `recipe` (and those named in `also`) as the plan says.
 
@@ -57,16 +62,18 @@ def load_resident(
         runtime: where the live model runs.
         also: references of further models that later recipes will name.
         solutions: how many task vectors a method that solves them will keep of each tensor.
+        by_id: merge embeddings and head whatever the tokenizers say; see `open_models`.
 
     Raises:
         UserError: a model cannot be loaded, or does not fit the target, or the live model does
             not fit the device.
     """
-    opened = open_models(recipe, also)
+    opened = open_models(recipe, also, by_id=by_id)
     plan = plan_models(opened, recipe, runtime, solutions)
     for note in opened.notes():
         runtime.report(f"note: {note}")
-    runtime.report(plan.text())
+    for line in (plan.text(), *opened.vocabulary):
+        runtime.report(line)
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
     _bring(module, device, DTYPES[recipe.out_dtype] if recipe.out_dtype else None)

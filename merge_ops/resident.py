@@ -1,6 +1,7 @@
 """The live model and what it is made from; only `become` writes weights."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine
 from merge_ops.errors import UserError
-from merge_ops.expert_statistics import ExpertStatistics
+from merge_ops.expert_statistics import ExpertStatistics, RowStatistics
 from merge_ops.jobs import Job, solved_key
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
@@ -37,6 +38,7 @@ class ResidentModel:
         decoder: its text decoder.
         score_head: the grafted reward head, hidden size -> 1, or None.
         layers: number of text layers that depth is measured against.
+        vocabulary: which rows of embeddings and head recipes write, in words; empty if none.
         first_changed_layer: the lowest layer that the last `become` wrote; `layers` if it wrote
             nothing that a layer sees.
     """
@@ -55,8 +57,10 @@ class ResidentModel:
         self.decoder = find_decoder(module).module
         self.score_head = score_head
         self.layers = opened.shared.layers
+        self.vocabulary = opened.vocabulary
         self.first_changed_layer = 0
         self._tensors = opened.tensors
+        self._rows = opened.rows
         self._engine = engine
         self._terms = _terms(recipe)
         self._image_backend = image_backend
@@ -85,6 +89,14 @@ class ResidentModel:
         return [tensor.name for tensor in self._tensors]
 
     @property
+    def rows_sha256(self) -> str:
+        """Sha256, in hex, of which rows are merged of tensors that keep others; else empty."""
+        if not self._rows:
+            return ""
+        listed = [[name, rows.index.tolist()] for name, rows in sorted(self._rows.items())]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+    @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
         """The live parameters that recipes write, by canonical name; read them only."""
         return self._parameters
@@ -106,6 +118,8 @@ class ResidentModel:
         self._check(recipe)
         check_experts(op, len(recipe.experts(op)))
         given = self._statistics(recipe, op) if statistics is None else statistics
+        if self._rows and op.traits.statistics == "fishers":
+            given = RowStatistics(given, self._rows)
         changed = self._changed(recipe, op, given)
         try:
             self._write([(tensor.name, job) for tensor, _, job in changed])
@@ -136,10 +150,10 @@ class ResidentModel:
             check_experts(op, len(recipe.experts(op)))
             for tensor, job in self._jobs(recipe, op):
                 live = self._parameters[tensor.name]
-                if not (op.traits.solve and live.numel()):
+                shape = live.shape if job.rows is None else job.rows.shape(live.shape)
+                if not (op.traits.solve and shape.numel()):
                     continue
-                size = live.numel() * live.element_size()
-                one = Solvable(job, tuple(live.shape), size)
+                one = Solvable(job, tuple(shape), shape.numel() * live.element_size())
                 found.setdefault(solved_key(job), one)
         unsolved = sorted(found.values(), key=lambda one: order[one.job.name])
         for one in follow(each_shape_first(unsolved)):
@@ -147,6 +161,8 @@ class ResidentModel:
 
     def inputs(self, recipe: Recipe) -> Iterator[tuple[str, Tensor, list[Tensor]]]:
         """What `recipe` merges: the live parameter's name in `module`, its base, its experts.
+
+        Of a tensor of which only some rows are merged, base and experts hold those.
 
         Raises:
             UserError: the recipe is of other models or terms than the resident ones.
@@ -193,7 +209,8 @@ class ResidentModel:
         experts = [recipe.models[i].model for i in recipe.experts(op)]
         for tensor in self._tensors:
             values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
-            yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed)
+            rows = self._rows.get(tensor.name)
+            yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed, rows=rows)
 
     def _check(self, recipe: Recipe) -> None:
         if _terms(recipe) != self._terms:
@@ -213,7 +230,7 @@ class ResidentModel:
         for i, (name, job) in enumerate(jobs):
             for _, following in jobs[i + 1 : i + 2]:
                 self._engine.prefetch(following)
-            if not self._engine.write(self._parameters[name], job):
+            if not self._engine.write(*_window(self._parameters[name], job)):
                 doubtful.append(name)
         if not doubtful:
             return
@@ -221,6 +238,13 @@ class ResidentModel:
         if not bool(finite.all()):  # one reduction each, and one sync
             bad = doubtful[int(finite.int().argmin())]
             raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
+
+
+def _window(live: Tensor, job: Job) -> tuple[Tensor, Job]:
+    """Neighbouring rows are written where they lie, like a parameter of their own."""
+    if job.rows is None or not job.rows.neighbours:
+        return live, job
+    return job.rows.of(live), replace(job, rows=None)
 
 
 def _is_behind(tensor: MergedTensor) -> bool:

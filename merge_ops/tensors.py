@@ -50,6 +50,8 @@ def share(
     models: Sequence[nn.Module],
     disk: Mapping[str, str] | None = None,
     references: Sequence[str] = (),
+    *,
+    uneven: bool = False,
 ) -> SharedTensors:
     """Find the tensors that all models have; the first model is the target.
 
@@ -60,6 +62,7 @@ def share(
         models: the target, then the others.
         disk: the target's own names on disk, by parameter name, where they are known.
         references: the models' folders or hub ids, for messages, where they are known.
+        uneven: whether embeddings and heads fit that differ in the number of rows alone.
 
     Raises:
         UserError: the layers of two models do not pair; the tensors that differ are named.
@@ -77,6 +80,8 @@ def share(
     misfits = {}
     for name in common:
         seen = [shape[own[name]] for own, shape in zip(names, shapes, strict=True)]
+        if uneven and is_vocabulary(name):
+            seen = [shape[1:] for shape in seen]
         if len(set(seen)) > 1:
             misfits[name] = "must have one shape in all models, but is " + " against ".join(
                 f"{shape} in {decoder.owner}" for shape, decoder in _first_of(seen, decoders)
@@ -157,6 +162,11 @@ def _lost_heads(decoders: Sequence[Decoder], names: Sequence[Mapping[str, str]])
                 f"{head} {decoder.shapes[own[head]]} has no place in the target"
             }
     return {}
+
+
+def is_vocabulary(name: str) -> bool:
+    """Whether the tensor of this canonical name has one row for each token."""
+    return name.startswith(("model.embed_tokens", "lm_head."))
 
 
 def describe(name: str) -> MergedTensor:

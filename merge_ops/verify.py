@@ -68,7 +68,7 @@ def verify_graft(target: str, donor: str, runtime: Runtime | None = None) -> Ver
     """
     runtime = runtime or Runtime()
     recipe = _everything(target, donor)
-    resident = load_resident(recipe, runtime)
+    resident = load_resident(recipe, runtime, by_id=True)
     resident.become(recipe)
     giver = load_model(donor, "float32").to(runtime.device)
     models = [_speaker(giver), _speaker(resident.module)]
@@ -95,7 +95,7 @@ def donor_recipe(target: str, donor: str, exclude: Sequence[str]) -> Recipe:
 
 def _everything(target: str, donor: str) -> Recipe:
     """The whole donor, but for tensors of the vocabulary that do not fit into the target."""
-    opened = open_models(donor_recipe(target, donor, VOCABULARY))
+    opened = open_models(donor_recipe(target, donor, VOCABULARY), by_id=True)
     return donor_recipe(target, donor, list(opened.shared.misfits))
 
 

@@ -46,6 +46,12 @@ def write_views(resident: ResidentModel, recipe: Recipe, folder: Path) -> Path:
     tensors: dict[str, Tensor] = {}
     for name, base, experts in resident.inputs(recipe):
         _check_dtype(name, parameters[name].dtype, base.dtype)
+        if base.shape != parameters[name].shape:
+            raise UserError(
+                f"{name}: views are exported of whole tensors, but only {len(base)} rows are "
+                f"merged of {len(parameters[name])}, where the tokenizers agree; add embed_tokens "
+                "and lm_head to mergetuna.exclude, or write one view by --task."
+            )
         taus = task_vectors(base, experts)
         whole = unified(taus)
         for i, place in enumerate(places):

@@ -86,7 +86,7 @@ class Evaluator:
 
     def digest(self, recipe: Recipe) -> str:
         """The recipe's digest by the contents of its models, wherever they lie."""
-        return recipe.digest(self.identities)
+        return recipe.digest(self.identities, self.resident.rows_sha256)
 
 
 def log_test_read(folder: Path, why: str, digest: str) -> None:

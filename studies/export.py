@@ -23,7 +23,7 @@ from merge_ops.view_recipes import view_of
 from studies.console import warn
 from studies.model_card import model_card
 from studies.processor_files import processor_files, with_template, write_processor
-from studies.provenance import with_commits
+from studies.provenance import vocabulary_note, with_commits
 from studies.reward_code import check_reward_code, name_code, write_reward_code
 
 SHARD_SIZE = "50GB"
@@ -129,6 +129,7 @@ def build_checkpoint(
     resident = load_resident(recipe, Runtime(device, report=warn), also=needs_target(recipe))
     layout = Layout(resident.layers, tuple(resident.merged_names))
     recipe = lower_recipe(recipe, layout, path)
+    recipe = replace(recipe, provenance={**recipe.provenance, **vocabulary_note(resident)})
     resident.become(recipe)
     recipe = with_commits(recipe)
     export(

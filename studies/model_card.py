@@ -92,11 +92,12 @@ def model_card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:
             f"```yaml\n{recipe_text(recipe, folder)}```"
         ),
     }
+    vocabulary = "".join(f"- {line}\n" for line in resident.vocabulary)
     texts = [f"## {title}\n\n{text.strip()}\n\n" for title, text in sections.items() if text]
     return (
         f"---\n{_front_matter(resident, parents)}\n---\n\n# A {recipe.method} merge\n\n"
         f"Made by Mergetuna without training. Target: `{target}`. "
-        f"Merged tensors: {len(resident.merged_names)}.\n\n"
+        f"Merged tensors: {len(resident.merged_names)}.\n\n{vocabulary}\n"
         f"{views_section(recipe)}{''.join(texts)}".rstrip()
         + "\n"
     )

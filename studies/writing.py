@@ -17,7 +17,7 @@ from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
 from studies.pictures import draw_choices, draw_depth, draw_history
-from studies.provenance import versions
+from studies.provenance import versions, vocabulary_note
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.table import chosen, markdown_table
@@ -51,6 +51,7 @@ def with_provenance(
         "versions": versions(),
         "models_sha256": {ref: evaluator.identities[ref] for ref in recipe.references()},
         "runtime": results["runtime"],
+        **vocabulary_note(evaluator.resident),
         "objective": objective,
         "selection": {"score": winner["selection"]},
         "confirm": _with_intervals(found["confirm"]),

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tests.tiny import tiny_llama
+from tests.tiny import save, tiny_llama
 
 torch.set_num_threads(1)  # two threads that spin make a busy machine many times slower
 settings.register_profile("quick", max_examples=25, deadline=None)
@@ -26,7 +26,7 @@ def llamas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("llamas")
     folders = {}
     for seed, name in enumerate(("base", "a", "b")):
-        tiny_llama(seed).save_pretrained(root / name)
+        save(tiny_llama(seed), root / name)
         folders[name] = str(root / name)
     return folders
 
@@ -43,7 +43,7 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             for parameter in model.parameters():
                 noise = torch.rand(parameter.shape, generator=generator) * 2 - 1
                 parameter.mul_(1 + 0.2 * noise * (name != "base"))
-        model.save_pretrained(root / name)
+        save(model, root / name)
         folders[name] = str(root / name)
     return folders
 

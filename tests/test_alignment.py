@@ -12,6 +12,7 @@ from merge_ops.decoder import layer_map
 from merge_ops.survey import TESTED, multimodal_kinds, survey
 from studies import cli
 from tests.families import FAMILIES, TEXT, build, build_text
+from tests.tiny import save
 
 PAIRED, WITH_A_TEXT_MODEL = 80, 73
 """Of the 112 multimodal models of transformers 5.23: how many pair; with one that has a head."""
@@ -39,11 +40,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of Mllama, its text model, one with another norm, and one that does not pair."""
     root = tmp_path_factory.mktemp("models")
     family = FAMILIES["mllama"]()
-    build(family).save_pretrained(root / "vlm")
-    build_text(family.text).save_pretrained(root / "text")
+    save(build(family), root / "vlm")
+    save(build_text(family.text), root / "text")
     for name, key, value in (("norm", "rms_norm_eps", 1e-3), ("wide", "hidden_size", 64)):
         config = type(family.text)(**{**TEXT, key: value})
-        build_text(config).save_pretrained(root / name)
+        save(build_text(config), root / name)
     return root
 
 

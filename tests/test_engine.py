@@ -25,6 +25,7 @@ from merge_ops.residency import Runtime, load_resident, plan_models
 from merge_ops.resident import ResidentModel
 from merge_ops.sources import Held, Sources, difference
 from tests.tiny import DEVICES, tiny_llama
+from tests.tiny import save as write
 
 CPU = torch.device("cpu")
 NAMES = ("a", "b", "c")
@@ -42,7 +43,7 @@ def save(folder: Path, change: Callable[[str, Tensor], Tensor], seed: int = 0) -
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(change(name, parameter))
-    model.save_pretrained(folder)
+    write(model, folder)
     return str(folder)
 
 

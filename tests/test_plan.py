@@ -17,7 +17,7 @@ from merge_ops.opening import open_models
 from merge_ops.plan import Item, Plan, plan_memory, readable
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident, plan_models
-from tests.tiny import tiny_llama
+from tests.tiny import save, tiny_llama
 
 items = st.lists(st.builds(Item, st.just("x"), st.integers(0, 100), st.booleans()), max_size=6)
 room = st.integers(0, 300)
@@ -114,7 +114,7 @@ def recipe_of(root: Path, method: str, dtype: str, out_dtype: str | None = None)
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("plan")
     for seed, name in enumerate(("base", "a", "b")):
-        tiny_llama(seed, layers=2).save_pretrained(root / name)
+        save(tiny_llama(seed, layers=2), root / name)
     return root
 
 
@@ -247,12 +247,12 @@ def middling(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     torch.manual_seed(0)
     model: LlamaForCausalLM = LlamaForCausalLM(config).bfloat16()
-    model.save_pretrained(root / "base")
+    save(model, root / "base")
     for name in "ab":
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.mul_(1 + 0.05 * torch.randn_like(parameter))
-        model.save_pretrained(root / name)
+        save(model, root / name)
     return root
 
 

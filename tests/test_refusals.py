@@ -1,6 +1,7 @@
 """Models that cannot be merged are refused in one line that names tensors, shapes or files."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from merge_ops.loading import load_model, load_score_head
 from merge_ops.opening import open_models
 from merge_ops.recipe import Recipe, Source
 from merge_ops.residency import Runtime, load_resident
+from merge_ops.tokens import tokens_of
 from merge_ops.verify import VOCABULARY, donor_recipe
 from tests.families import FAMILIES, TEXT, build, build_text
+from tests.tiny import save, write_tokenizer
 
 
 @pytest.fixture(scope="module")
 def llava(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("llava") / "vlm"
-    build(FAMILIES["llava"]()).save_pretrained(folder)
+    save(build(FAMILIES["llava"]()), folder)
     return str(folder)
 
 
@@ -34,7 +37,7 @@ def text(tmp_path: Path) -> Path:
 
 def save_text(folder: Path, **changes: object) -> Path:
     config = type(FAMILIES["llava"]().text)(**{**TEXT, **changes})
-    build_text(config).save_pretrained(folder)
+    save(build_text(config), folder)
     return folder
 
 
@@ -83,18 +86,27 @@ def test_layers_that_do_not_pair(
 
 
 def test_a_target_with_biases_that_the_expert_lacks(tmp_path: Path, text: Path) -> None:
-    build(FAMILIES["internvl"]()).save_pretrained(tmp_path / "vlm")
+    save(build(FAMILIES["internvl"]()), tmp_path / "vlm")
     said = refusal(str(tmp_path / "vlm"), text)
     assert f"{Q}.bias is (32,) against absent" in said or f"{Q}.bias is absent against" in said
 
 
 def test_another_vocabulary_if_embeddings_are_asked_for(llava: str, tmp_path: Path) -> None:
     donor = save_text(tmp_path, vocab_size=144)
+    write_tokenizer(donor, {i: f"other{i}" for i in range(144)})
     said = refusal(llava, donor, ())
-    assert "model.embed_tokens.weight must have one shape in all models" in said
-    assert f"(160, 32) in {llava} (LlavaForConditionalGeneration)" in said
-    assert f"(144, 32) in {donor} (LlamaForCausalLM)" in said
+    assert f"those of {llava}, {donor} agree on no id" in said
+    assert f"(0 is 't0' in vlm and 'other0' in {donor.name})" in said
     assert "mergetuna.exclude" in said
+    (donor / "tokenizer.json").unlink()
+    tokens_of.cache_clear()
+    said = refusal(llava, donor, ())
+    assert said.startswith(f"{donor}: ")
+    assert "holds no tokenizer" in said
+    assert "mergetuna.exclude" in said
+    (donor / "tokenizer.json").write_text("{}")
+    tokens_of.cache_clear()
+    assert f"{donor / 'tokenizer.json'}: it cannot be read" in refusal(llava, donor, ())
     open_models(donor_recipe(llava, str(donor), VOCABULARY))  # kept from the target: nothing lost
 
 
@@ -142,6 +154,7 @@ def test_weights_that_are_no_floating_point(llava: str, text: Path, dtype: torch
 def test_an_index_that_names_missing_files(llava: str, tmp_path: Path) -> None:
     config = FAMILIES["llava"]().text
     build_text(config).save_pretrained(tmp_path / "sharded", max_shard_size="40KB")
+    shutil.copyfile(Path(llava) / "tokenizer.json", tmp_path / "sharded" / "tokenizer.json")
     files = sorted((tmp_path / "sharded").glob("*.safetensors"))
     assert len(files) > 2
     open_models(donor_recipe(llava, str(tmp_path / "sharded"), ()))

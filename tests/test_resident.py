@@ -12,7 +12,7 @@ from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.sources import Held
-from tests.tiny import DEVICES, tiny_llama
+from tests.tiny import DEVICES, save, tiny_llama
 
 on_every_device = pytest.mark.parametrize("device", DEVICES)
 METHODS = ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties"]
@@ -154,7 +154,7 @@ def test_tied_embeddings_are_merged_once(
     root = tmp_path_factory.mktemp("tied")
     models = {}
     for seed, name in enumerate(("base", "a", "b")):
-        tiny_llama(seed, tied=True).save_pretrained(root / name)
+        save(tiny_llama(seed, tied=True), root / name)
         models[name] = str(root / name)
     recipe = recipe_of(models, "task_arithmetic", 0.5)
     resident = load_resident(recipe, Runtime())
@@ -187,7 +187,7 @@ def test_models_that_do_not_pair_are_refused_by_name_and_shape(
     message: str,
 ) -> None:
     root = tmp_path_factory.mktemp("misfit")
-    tiny_llama(5, **shape).save_pretrained(root)  # type: ignore[arg-type]
+    save(tiny_llama(5, **shape), root)  # type: ignore[arg-type]
     recipe = recipe_of({**llamas, "b": str(root)}, "linear")
     with pytest.raises(UserError, match=message):
         load_resident(recipe, Runtime())

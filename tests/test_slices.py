@@ -21,7 +21,7 @@ from merge_ops.registry import get_op
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.slices import ABSENT_AT_ZERO
 from studies.export import build_checkpoint
-from tests.tiny import tiny_llama
+from tests.tiny import save, tiny_llama
 
 # tests/golden/README.md says how these were made, with mergekit 0.1.5
 GOLDEN = Path(__file__).parent / "golden" / "slices"
@@ -46,7 +46,7 @@ def workshop(
     """A folder with the golden models and recipes."""
     root = tmp_path_factory.mktemp("slices")
     for name in ("base", "a", "b"):
-        tiny_llama(0, layers=4).save_pretrained(root / name)
+        save(tiny_llama(0, layers=4), root / name)
         save_file(golden[name], root / name / "model.safetensors", metadata={"format": "pt"})
     for case in CASES:
         (root / f"{case}.yaml").write_text((GOLDEN / f"{case}.yaml").read_text())

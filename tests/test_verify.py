@@ -12,6 +12,7 @@ from merge_ops.decoder import find_decoder
 from merge_ops.opening import open_models
 from merge_ops.verify import donor_recipe, verify_graft
 from tests.families import FAMILIES, build, build_text
+from tests.tiny import save
 
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
@@ -21,22 +22,22 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A folder, named like the family, of the models vlm and text."""
     root: Path = tmp_path_factory.mktemp("family") / request.param
     made = FAMILIES[request.param]()
-    build(made).save_pretrained(root / "vlm")
-    build_text(made.text).save_pretrained(root / "text")
+    save(build(made), root / "vlm")
+    save(build_text(made.text), root / "text")
     return root
 
 
 @pytest.fixture(scope="module")
 def llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llava") / "vlm"
-    build(FAMILIES["llava"]()).save_pretrained(folder)
+    save(build(FAMILIES["llava"]()), folder)
     return folder
 
 
 def donor(folder: Path, **changes: object) -> str:
     """A text model whose config is the family's but for `changes`."""
     config = FAMILIES["llava"]().text.to_dict() | changes
-    build_text(type(FAMILIES["llava"]().text)(**config)).save_pretrained(folder)
+    save(build_text(type(FAMILIES["llava"]().text)(**config)), folder)
     return str(folder)
 
 
@@ -78,7 +79,7 @@ def test_all_other_tensors_go_by_their_names_on_disk(
 
 
 def test_a_vlm_takes_the_language_model_of_another(family: Path, tmp_path: Path) -> None:
-    build(FAMILIES[family.name](), seed=5).save_pretrained(tmp_path)
+    save(build(FAMILIES[family.name](), seed=5), tmp_path)
     verified = verify_graft(str(family / "vlm"), str(tmp_path))
     assert verified.difference <= 1e-6
     assert verified.lent == ()
@@ -101,7 +102,7 @@ def test_a_reward_model_is_compared_by_its_hidden_states(llava: Path, tmp_path: 
     config = FAMILIES["llava"]().text
     config.num_labels = 1
     kind: type[Any] = LlamaForSequenceClassification
-    kind(config).save_pretrained(tmp_path)
+    save(kind(config), tmp_path)
     verified = verify_graft(str(llava), str(tmp_path))
     assert verified.compared == "hidden states"
     assert verified.difference <= 1e-6

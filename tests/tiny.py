@@ -1,7 +1,13 @@
 """Tiny models made from configs, and the devices that tests run on."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM
 
 DEVICES = [
@@ -32,3 +38,16 @@ def tiny_llama(
         tie_word_embeddings=tied,
     )
     return LlamaForCausalLM(config)
+
+
+def save(model: Any, folder: Path | str, tokens: Mapping[int, str] | None = None) -> None:
+    """Write a model and a tokenizer, whose tokens are its ids but for `tokens`."""
+    model.save_pretrained(folder)
+    size = model.config.get_text_config(decoder=True).vocab_size
+    write_tokenizer(Path(folder), {i: f"t{i}" for i in range(size)} | dict(tokens or {}))
+
+
+def write_tokenizer(folder: Path, tokens: Mapping[int, str]) -> None:
+    """Write tokenizer.json with these tokens."""
+    words = WordLevel({token: i for i, token in tokens.items()}, unk_token=tokens[0])
+    Tokenizer(words).save(str(folder / "tokenizer.json"))

@@ -46,6 +46,8 @@ def align(
     say(escape(f"unused   of the expert, {_counts(found.unused)}"))
     for note in found.notes:
         warn(f"note: {note}")
+    for line in found.vocabulary:
+        say(escape(f"on request  {line}"))
     for difference in found.differences:
         warn(f"warning: {difference}")
     if not verify or not found.can_be_verified:
