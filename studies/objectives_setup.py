@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from objectives.data import Example, read_examples
+from objectives.data import Example
 from objectives.errors import ObjectiveError
 from objectives.generation import ROLES as GENERATION_ROLES
 from objectives.generation import Generation
 from objectives.objective import Objective
 from objectives.preference import ROLES as PREFERENCE_ROLES
 from objectives.preference import Preference
+from objectives.reading import read_examples
 from objectives.records import SPLITS, Split
 from objectives.replay import ReplayCache
 from studies.config import GenerationConfig, ObjectiveConfig, RuntimeConfig, StudyConfig
