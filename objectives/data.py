@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from objectives.images import fingerprints
@@ -42,3 +42,19 @@ class Example:
             return None
         pixels = "".join(taken.pixels for taken in fingerprints(self.images))
         return hashlib.sha256(pixels.encode()).hexdigest()
+
+
+def with_suffix(example: Example, suffix: str, *, apart: bool = False) -> Example:
+    """The same example, the suffix behind its question.
+
+    Args:
+        example: any.
+        suffix: such as "Answer in one word."; empty for none.
+        apart: put it into `texts["suffix"]` instead, for an objective that writes the options
+            behind the question first.
+    """
+    if not suffix:
+        return example
+    if apart:
+        return replace(example, texts={**example.texts, "suffix": suffix})
+    return replace(example, question=f"{example.question}\n{suffix}")

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-HASHES = {"pixels": "sha256 of size and RGB pixels", "shape": "64-bit DCT hash of 32 x 32 grey"}
+HASHES = {
+    "pixels": "sha256 of size and RGB pixels",
+    "shape": "64-bit DCT hash of 32 x 32 grey",
+    "thumb": "16 x 16 RGB",
+}
 """What the fingerprints are, for the record; a change of either makes other splits."""
 
-_SIDE, _LOW = 32, 8  # of the grey thumbnail, and of its lowest frequencies
+_SIDE, _LOW = 32, 8  # of the grey picture, and of its lowest frequencies
+_THUMB = (16, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,13 @@ class Fingerprint:
     Attributes:
         pixels: sha256 of its decoded pixels, in hex.
         shape: 64 bits that hardly change when it is scaled or encoded anew.
+        thumb: the picture in little, RGB: tells apart what only looks alike from afar.
         blank: one colour all over, so that it tells nothing apart.
     """
 
     pixels: str
     shape: int
+    thumb: bytes = field(repr=False)
     blank: bool
 
 
@@ -115,15 +122,22 @@ def fingerprint(image: "Image") -> Fingerprint:
     """The fingerprint of a decoded RGB picture."""
     digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
     extrema: Any = image.getextrema()
-    return Fingerprint(digest, _shape(image), all(low == high for low, high in extrema))
+    blank = all(low == high for low, high in extrema)
+    thumb = image.resize(_THUMB, _box(), reducing_gap=2).tobytes()
+    return Fingerprint(digest, _shape(image), thumb, blank)
+
+
+def _box() -> Any:
+    from PIL.Image import Resampling
+
+    return Resampling.BOX
 
 
 def _shape(image: "Image") -> int:
     """Signs of the lowest frequencies against their median (Zauner 2010, the DCT hash)."""
     import numpy as np
-    from PIL.Image import Resampling
 
-    small = image.convert("L").resize((_SIDE, _SIDE), Resampling.BOX, reducing_gap=2)
+    small = image.convert("L").resize((_SIDE, _SIDE), _box(), reducing_gap=2)
     waves = _waves()
     low = waves @ np.asarray(small, dtype=np.float64) @ waves.T  # (8, 8)
     bits = low.ravel() > np.median(low.ravel()[1:])  # the mean brightness decides nothing

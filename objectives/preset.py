@@ -5,14 +5,12 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from objectives.errors import ObjectiveError, nearest
+from objectives.quotas import Size
 from objectives.records import Split
 from objectives.rules import RowRule
-
-Size = int | float | Literal["rest"]
-"""How many examples a split gets: so many, a share of all (below 1), or what the others leave."""
 
 DRAWN: Mapping[Split, Size] = {"selection": 400, "confirm": 200, "test": "rest"}
 """How one source becomes three splits where nobody says otherwise."""

@@ -4,7 +4,7 @@ import hashlib
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
@@ -30,9 +30,6 @@ class Taking:
         seed: of the reservoir.
         stream: read a data set of the hub without downloading it.
         on_bad: what a row that cannot be used does: stop everything, or be left out and counted.
-        suffix: what stands behind every question.
-        suffix_apart: the suffix goes to `texts["suffix"]` instead, for an objective that writes
-            the options behind the question first.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -41,8 +38,6 @@ class Taking:
     seed: int = 0
     stream: bool = False
     on_bad: OnBad = "error"
-    suffix: str = ""
-    suffix_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,7 @@ def read_source(source: str, rule: RowRule, taking: Taking | None = None) -> Rea
             for example in rule.examples(row):
                 if example.id in examples:
                     raise _twice(row, example.id)
-                examples[example.id] = _with_suffix(example, taking)
+                examples[example.id] = example
         except RowError as error:
             if taking.on_bad == "error":
                 raise
@@ -169,11 +164,3 @@ def _reservoir(
 def _twice(row: Row, name: str) -> RowError:
     text = f"{row.source}: row {row.index}: ids must be unique, but {name!r} stood before."
     return RowError(text, "id", "ids must be unique")
-
-
-def _with_suffix(example: Example, taking: Taking) -> Example:
-    if not taking.suffix:
-        return example
-    if taking.suffix_apart:
-        return replace(example, texts={**example.texts, "suffix": taking.suffix})
-    return replace(example, question=f"{example.question}\n{taking.suffix}")

@@ -168,7 +168,9 @@ class Row:
         return value
 
     def _picture(self, name: str, stored: Any) -> Picture:
-        inner = stored.get("bytes") or stored.get("path") if isinstance(stored, dict) else stored
+        inner: Any = stored
+        if isinstance(stored, dict):
+            inner = stored.get("bytes") or stored.get("path")
         if isinstance(inner, str):
             inner = self.folder / inner
         column = self.columns.get(name, name)

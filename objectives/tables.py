@@ -136,7 +136,7 @@ def _folder(path: Path, config: str | None, split: str | None) -> tuple[Any, str
     names = list(splits)
     if split is None and len(names) == 1:
         split = names[0]
-    if split not in names:
+    if split is None or split not in names:
         raise ObjectiveError(
             f"{path}: it holds the splits {names}; name one of them, as in {path}:{names[0]}."
         )

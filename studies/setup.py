@@ -18,6 +18,7 @@ from search.space import KnobRange, SearchSpace
 from search.warm_start import GRIDS
 from studies.config import StudyConfig
 from studies.console import warn
+from studies.data_settings import data_problems, with_presets
 from studies.search_rules import Choices, read_choices, search_misfits
 from studies.statistics_settings import statistics_problems
 from studies.tasks import task_misfits, template_tasks
@@ -68,6 +69,7 @@ def read_study(path: Path) -> StudyFile:
         UserError: one line per problem, each with its place in the file.
     """
     file = read_yaml(path)
+    file = with_presets(file)
     config = validate(file, StudyConfig)
     problems: Problems = []
     ops = {op.name: op for op in all_methods()}
@@ -83,7 +85,7 @@ def read_study(path: Path) -> StudyFile:
     if isinstance(op, Rewrite):
         problems += _lacks(config, op, template)
     labels = tuple(name.replace(".", "-") for name in names)
-    problems += statistics_problems(config, op, labels)
+    problems += statistics_problems(config, op, labels) + data_problems(config)
     if problems:
         raise file.error(problems)
     if len(set(labels)) < len(labels):

@@ -107,15 +107,8 @@ def _problems(name: str, source: str, citation: str, note: str = "") -> Preset:
 
 _OPTIONAL = (
     *("image", "decoded_image", "answer", "ground_truth", "solution", "options", "subject"),
-    *(
-        "level",
-        "knowledge_level",
-        "metadata",
-        "problem_version",
-        "id",
-        "sample_index",
-        "file_name",
-    ),
+    *("level", "knowledge_level", "metadata", "problem_version"),
+    *("id", "sample_index", "file_name"),
 )
 
 PRESETS = (

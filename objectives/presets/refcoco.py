@@ -8,9 +8,9 @@ from objectives.rows import Row
 from objectives.rules import RowRule
 
 _ASK = (
-    "Bounding box coordinates are specified in the format (top-left x, top-left y, bottom-right x, "
-    "bottom-right y). All values are floating point numbers bounded between 0 and 1. Please "
-    "provide the bounding box coordinate of the region this sentence describes: "
+    "Bounding box coordinates are specified in the format (top-left x, top-left y, "
+    "bottom-right x, bottom-right y). All values are floating point numbers bounded between 0 "
+    "and 1. Please provide the bounding box coordinate of the region this sentence describes: "
 )
 
 

@@ -40,10 +40,9 @@ def _book_cover(row: Row) -> Iterator[Example]:
     """OCR-VQA keeps the questions about one picture in one row."""
     images = row.images("image")
     name = row.optional("image_id") or row.numbered()
-    if row.value("questions") is None:
-        questions, answers = (row.question("question", images),), (row.text("answer"),)
-    else:
-        questions, answers = row.texts("questions"), row.texts("answers")
+    single = row.value("questions") is None
+    questions = (row.text("question"),) if single else row.texts("questions")
+    answers = (row.text("answer"),) if single else row.texts("answers")
     if len(questions) != len(answers):
         raise row.bad("answers", f"must be one for each of {len(questions)} questions", answers)
     for i, (question, answer) in enumerate(zip(questions, answers, strict=True)):
