@@ -81,7 +81,9 @@ class Pictures(Sequence["Image"]):
         return (picture.decoded() for picture in self.stored)
 
     def __eq__(self, other: object) -> bool:
-        return fingerprints(self) == fingerprints(other) if isinstance(other, Sequence) else False
+        if not isinstance(other, (Pictures, tuple)):
+            return NotImplemented
+        return fingerprints(self) == fingerprints(other)
 
     def __hash__(self) -> int:
         return hash(fingerprints(self))

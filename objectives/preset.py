@@ -70,7 +70,6 @@ def find_preset(name: str) -> Preset:
     """
     known = {preset.name: preset for preset in all_presets()}
     if name not in known:
-        raise ObjectiveError(
-            f"there is no preset {name!r}{nearest(name, known)}; known are {', '.join(known)}."
-        )
+        hint = nearest(name, known) or f"; known are {', '.join(known)}"
+        raise ObjectiveError(f"there is no preset {name!r}{hint}")
     return known[name]

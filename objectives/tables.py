@@ -83,6 +83,10 @@ def open_table(source: str, *, stream: bool = False) -> Table:
         columns, rows = _rows(found)
     except ObjectiveError:
         raise
+    except StopIteration:  # what `datasets` says of an empty file
+        raise ObjectiveError(
+            f"{source}: a split needs at least one example, but has none."
+        ) from None
     except Exception as error:
         raise _unreadable(source, error) from None
     return Table(source, label, folder, columns, _guarded(source, rows))

@@ -14,6 +14,7 @@ from studies.commands.families import families
 from studies.commands.init import init
 from studies.commands.merge import merge
 from studies.commands.methods import methods
+from studies.commands.objectives import objectives
 from studies.commands.run import run
 from studies.commands.statistics import statistics
 from studies.commands.trials import trials
@@ -29,7 +30,9 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (init, run, trials, best, merge, align, families, methods, statistics, ui, demo):
+for command in (
+    *(init, run, trials, best, merge, align, families, methods, objectives, statistics, ui, demo),
+):
     app.command()(command)
 app.command("eval")(evaluate)
 app.add_typer(zoo, name="zoo")

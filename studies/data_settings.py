@@ -1,6 +1,5 @@
 """What the objectives of a study file say of their data: presets, sources, sizes of splits."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,7 +41,7 @@ def _filled(index: int, entry: Any, problems: Problems) -> Any:
     preset = presets.get(str(entry.get("preset")))
     if preset is None:
         return entry
-    reason = _cannot_score(preset, entry)
+    reason = cannot_score(preset, entry.get("kind"))
     if reason:
         place = ("objectives", index, "preset")
         problems.append((place, f"objectives.{index}.preset: {preset.name} {reason}"))
@@ -64,9 +63,9 @@ def preset_settings(preset: Preset, kind: Any = None) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in known}
 
 
-def _cannot_score(preset: Preset, entry: Mapping[str, Any]) -> str | None:
+def cannot_score(preset: Preset, kind: str | None = None) -> str | None:
     """Why no objective of a study can score the preset, or None."""
-    kind = str(entry.get("kind", preset.kind))
+    kind = str(kind or preset.kind)
     config = KINDS.get(kind)
     if config is None:
         known = ", ".join(KINDS)
