@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
 from objectives.records import SPLITS
+from objectives.tables import Table, open_table
 from studies.cli import app
 from studies.config import KINDS
 from studies.objective_data import StudyData, read_study_data
@@ -134,14 +135,14 @@ def test_one_source_and_sizes_make_three_splits(write: Write, tmp_path: Path) ->
 def test_two_objectives_read_one_source_once(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studies import objective_data
-
     lines(tmp_path, "all", 20)
     opened: list[str] = []
-    real = objective_data.read_source
-    monkeypatch.setattr(
-        objective_data, "read_source", lambda *given: (opened.append(given[0]), real(*given))[1]
-    )
+
+    def counted(source: str, *, stream: bool) -> Table:
+        opened.append(source)
+        return open_table(source, stream=stream)
+
+    monkeypatch.setattr("objectives.reading.open_table", counted)
     sizes = "{selection: 4, confirm: 4, test: rest}"
     one = f"  - {{name: %s, kind: generation, data: all.jsonl, split: {sizes}}}\n"
     data = data_of(read_study(write(one % "a" + one % "b")))
