@@ -14,7 +14,7 @@ from objectives.images import Picture, Pictures, read_picture
 LONGEST = 65_536
 """Characters that one text may have: about 16,000 tokens, far more than a question is."""
 
-_SHOWN = 60  # characters of a wrong value that a message repeats
+_SHOWN, _REASON = 60, 200  # characters of a wrong value, and of a decoder's words, in a message
 _MARKER = re.compile(r"[ \t]*<\s*image\s*_?(\d*)\s*>", re.IGNORECASE)
 
 
@@ -177,7 +177,7 @@ class Row:
         try:
             return read_picture(inner)
         except Exception as error:  # decoders of damaged files raise what they like
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
             message = (
                 f"{self.source}: row {self.index}: {column}: the image does not decode: {reason}"
             )

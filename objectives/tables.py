@@ -71,6 +71,7 @@ def open_table(source: str, *, stream: bool = False) -> Table:
     import datasets
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what goes wrong is said below
     path, config, split = _parts(source)
     try:
         if path.is_dir():
@@ -199,5 +200,6 @@ def _guarded(source: str, rows: Iterator[RawRow]) -> Iterator[RawRow]:
 
 
 def _unreadable(source: str, error: Exception, where: str = "") -> ObjectiveError:
-    reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-    return ObjectiveError(f"{source}: the data cannot be read{where}: {reason[0]}")
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = " ... ".join(dict.fromkeys([lines[0], lines[-1]]))  # between them stand schemas
+    return ObjectiveError(f"{source}: the data cannot be read{where}: {reason[:200]}")

@@ -59,7 +59,7 @@ def test_init_writes_a_study_file_that_is_valid_but_for_its_models(tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (("sampler: tpe", "sampler: tpee"), ":50:1: sampler: input should be 'tpe', 'cma' or"),
+        (("sampler: tpe", "sampler: tpee"), ":59:1: sampler: input should be 'tpe', 'cma' or"),
         (("target: models", "tagret: models"), "tagret: unknown key, did you mean 'target'?"),
         (
             ("weight: [0.0, 1.5]", "weight: [1.5, 0.0]"),
@@ -72,7 +72,7 @@ def test_init_writes_a_study_file_that_is_valid_but_for_its_models(tmp_path: Pat
         (("method: task_arithmetic", "method: ta"), "method: there is no merge method 'ta'"),
         (
             ("kind: generation", "kind: generaton"),
-            ":32:5: objectives.0.kind: must be one of generation, preference, not 'generaton'",
+            ":35:5: objectives.0.kind: must be one of generation, preference, not 'generaton'",
         ),
         (
             ("max_new_tokens: 16", "max_new_token: 16"),
