@@ -17,9 +17,9 @@ import torch
 
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident
-from objectives.data import read_examples
 from objectives.generation import ROLES, Generation
 from objectives.objective import score_all
+from objectives.reading import read_examples
 from objectives.replay import ReplayCache
 from studies.demo.data import write_data
 from studies.demo.zoo import zoo_path

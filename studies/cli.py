@@ -15,6 +15,7 @@ from studies.commands.families import families
 from studies.commands.init import init
 from studies.commands.merge import merge
 from studies.commands.methods import methods
+from studies.commands.objectives import objectives
 from studies.commands.run import run
 from studies.commands.statistics import statistics
 from studies.commands.trials import trials
@@ -31,18 +32,8 @@ def _root() -> None:
 
 
 for command in (
-    init,
-    run,
-    trials,
-    best,
-    merge,
-    align,
-    families,
-    convert,
-    methods,
-    statistics,
-    ui,
-    demo,
+    *(init, run, trials, best, merge, align, families, convert, methods, objectives),
+    *(statistics, ui, demo),
 ):
     app.command()(command)
 app.command("eval")(evaluate)

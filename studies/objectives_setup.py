@@ -1,19 +1,24 @@
 """From the `objectives:` of a study file to objectives with their data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from objectives.data import Example, read_examples
-from objectives.errors import ObjectiveError
+from objectives.data import Example
 from objectives.generation import ROLES as GENERATION_ROLES
 from objectives.generation import Generation
 from objectives.objective import Objective
 from objectives.preference import ROLES as PREFERENCE_ROLES
 from objectives.preference import Preference
-from objectives.records import SPLITS, Split
+from objectives.records import Split
 from objectives.replay import ReplayCache
-from studies.config import GenerationConfig, ObjectiveConfig, RuntimeConfig, StudyConfig
+from objectives.rules import Roles
+from studies.config import RuntimeConfig, StudyConfig
+from studies.console import warn
+from studies.objective_data import read_study_data
+
+Data = Mapping[Split, Sequence[Example]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,51 +29,46 @@ class ObjectiveSet:
         main: what the search maximises.
         without_image: the same examples, the images not shown.
         rivals: other ways to score the target alone, by the name of their row.
+        data: which examples stand in which split, and what was left out, for the study's folder.
     """
 
     main: tuple[Objective, ...]
     without_image: tuple[Objective, ...]
     rivals: dict[str, tuple[Objective, ...]]
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
-    """Read the data of all objectives and check that no example stands in two splits.
+    """Read the data of all objectives; what is left out is said.
 
     Raises:
-        ObjectiveError: data that cannot be used, or splits that share an example.
+        ObjectiveError: data that cannot be used, or splits that cannot be made.
     """
-    main = tuple(_objective(o, config.runtime, folder) for o in config.objectives)
-    for objective in main:
-        check_disjoint(objective)
+    data = read_study_data(config, folder, ROLES)
+    for note in data.notes:
+        warn(note)
+    main = tuple(MAKERS[o.kind](o, data.splits[o.name], config.runtime) for o in config.objectives)
     return ObjectiveSet(
         main=main,
         without_image=tuple(_variant(o, image=False) for o in main),
         rivals=_rivals(config, main),
+        data=data.record,
     )
 
 
-def _objective(
-    config: ObjectiveConfig, runtime: RuntimeConfig, folder: Path
-) -> Generation | Preference:
-    generation = isinstance(config, GenerationConfig)
-    roles = GENERATION_ROLES if generation else PREFERENCE_ROLES
-    data: dict[Split, Sequence[Example]] = {}
-    for split in SPLITS:
-        source = getattr(config.data, split)
-        local = folder / source
-        source = str(local) if local.exists() or local.suffix else source
-        data[split] = read_examples(source, roles, config.columns, config.limit)
-    cache = ReplayCache(int(runtime.cache_gb * 2**30))
-    if isinstance(config, GenerationConfig):
-        return Generation(
-            name=config.name,
-            data=data,
-            average=config.average,
-            weight=config.weight,
-            max_new_tokens=config.max_new_tokens,
-            batch_size=runtime.batch_size,
-            cache=cache,
-        )
+def _generation(config: Any, data: Data, runtime: RuntimeConfig) -> Generation:
+    return Generation(
+        name=config.name,
+        data=data,
+        average=config.average,
+        weight=config.weight,
+        max_new_tokens=config.max_new_tokens,
+        batch_size=runtime.batch_size,
+        cache=ReplayCache(int(runtime.cache_gb * 2**30)),
+    )
+
+
+def _preference(config: Any, data: Data, runtime: RuntimeConfig) -> Preference:
     return Preference(
         name=config.name,
         data=data,
@@ -76,8 +76,21 @@ def _objective(
         weight=config.weight,
         scorer=config.scorer,
         batch_size=runtime.batch_size,
-        cache=cache,
+        cache=ReplayCache(int(runtime.cache_gb * 2**30)),
     )
+
+
+MAKERS: dict[str, Callable[[Any, Data, RuntimeConfig], Generation | Preference]] = {
+    "generation": _generation,
+    "preference": _preference,
+}
+"""How an objective of each kind is made of its config, its data and the runtime."""
+
+ROLES = {
+    "generation": Roles(texts=GENERATION_ROLES),
+    "preference": Roles(texts=PREFERENCE_ROLES),
+}
+"""What each kind needs of an example."""
 
 
 def _variant(objective: Generation | Preference, *, image: bool) -> Generation | Preference:
@@ -102,25 +115,3 @@ def _rivals(
     if judged and len(judged) == len(main):
         rivals["log-probability judge"] = tuple(judged)
     return rivals
-
-
-def check_disjoint(objective: Objective) -> None:
-    """No example may stand in two splits, by id or by the pixels of its image and question.
-
-    Raises:
-        ObjectiveError: names the first example that does.
-    """
-    owner: dict[object, tuple[Split, str]] = {}
-    for split in SPLITS:
-        for example in objective.examples(split):
-            pixels = example.pixels_sha256()
-            marks: list[object] = [example.id]
-            if pixels is not None:
-                marks.append((pixels, " ".join(example.question.casefold().split())))
-            for mark in marks:
-                first, name = owner.setdefault(mark, (split, example.id))
-                if first != split:
-                    raise ObjectiveError(
-                        f"{objective.name}: the splits must not share examples, but {example.id} "
-                        f"of {split} is {name} of {first}; drop it from one of them."
-                    )

@@ -20,6 +20,7 @@ from studies.provenance import study_digest
 from studies.search_loop import Limits, Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
 from studies.space_setup import announce, make_space
+from studies.splits_file import claim_splits
 from studies.statistics import attach, with_statistics
 from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri
@@ -44,6 +45,7 @@ def run_study(study: StudyFile) -> dict[str, Any]:
             warn(f"{study.out}: this study has ended; these are its results.")
             return done
         objectives = make_objectives(study.config, study.folder)
+        claim_splits(study.out, objectives.data)
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)

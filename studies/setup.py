@@ -18,6 +18,7 @@ from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.warm_start import GRIDS
 from studies.config import StudyConfig
 from studies.console import warn
+from studies.data_settings import data_problems, with_presets
 from studies.search_rules import (
     Choices,
     method_problems,
@@ -84,6 +85,7 @@ def read_study(path: Path) -> StudyFile:
         UserError: one line per problem, each with its place in the file.
     """
     file = read_yaml(path)
+    file = with_presets(file)
     config = validate(file, StudyConfig)
     problems: Problems = []
     problems += method_problems(config)
@@ -99,7 +101,7 @@ def read_study(path: Path) -> StudyFile:
         if isinstance(rewrite, Rewrite):
             problems += _lacks(config, rewrite, template)
     labels = tuple(name.replace(".", "-") for name in names)
-    problems += statistics_problems(config, op, labels)
+    problems += statistics_problems(config, op, labels) + data_problems(config)
     if problems:
         raise file.error(problems)
     if len(set(labels)) < len(labels):

@@ -8,14 +8,13 @@ from typing import Any
 from merge_ops.atomic import write_text
 from merge_ops.recipe import Recipe
 from merge_ops.recipe_text import write_recipe
-from objectives.objective import Objective
-from objectives.records import SPLITS, ScoreSet, combined
+from objectives.records import ScoreSet, combined
 from objectives.statistics import interval
 from search.samplers import ONLY
 from studies.comparison import parent_rows
 from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, RESULTS, SCORES, SPLIT_FILE, TABLE
+from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, RESULTS, SCORES, TABLE
 from studies.pictures import draw_choices, draw_depth, draw_history
 from studies.provenance import versions, vocabulary_note
 from studies.search_loop import Search
@@ -75,7 +74,7 @@ def write_study(
     results: Mapping[str, Any],
     found: Mapping[str, Sequence[ScoreSet]],
 ) -> None:
-    """Write results.json, results.md, splits.json, found_scores.json, recipe.yaml and pictures.
+    """Write results.json, results.md, found_scores.json, recipe.yaml and pictures.
 
     Args:
         study: whose folder it is.
@@ -90,7 +89,6 @@ def write_study(
     write_text(study.out / SCORES, json.dumps(_by_id(found)) + "\n")
     write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")
     write_text(study.out / TABLE, markdown_table(results["rows"]))
-    write_text(study.out / SPLIT_FILE, json.dumps(_splits(evaluator.objectives), indent=1) + "\n")
     title = f"by depth ({len(own.space.dimensions())} dimensions)"
     searches = {title if own.space.dimensions() else ONLY: own.ledger.trials}
     if rival is not None:
@@ -123,12 +121,4 @@ def _by_id(
     return {
         split: {s.objective: {score.id: score.value for score in s.scores} for s in sets}
         for split, sets in splits.items()
-    }
-
-
-def _splits(objectives: Sequence[Objective]) -> dict[str, dict[str, list[str]]]:
-    """Ids of the examples by objective and split, in the order of the stored scores."""
-    return {
-        o.name: {split: [example.id for example in o.examples(split)] for split in SPLITS}
-        for o in objectives
     }

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from objectives.data import read_examples
 from objectives.errors import ObjectiveError
+from objectives.reading import read_examples
 
 ROWS: list[dict[str, object]] = [
     {"id": "a", "question": "what ?", "answer": "3", "image": "one.png", "category": "x"},
@@ -57,11 +57,11 @@ def test_the_same_picture_is_known_under_another_name(tmp_path: Path) -> None:
             r"\['answer'\] are missing; found \['id', 'question'\]",
         ),
         (ROWS, {"category": "kind"}, r"\['kind'\] are missing"),
-        ([ROWS[0], ROWS[0]], {}, "ids must be unique, but 'a' stands 2 times"),
+        ([ROWS[0], ROWS[0]], {}, "row 1: ids must be unique, but 'a' stood before"),
         ([{**ROWS[0], "answer": ""}], {}, "row 0: answer must be non-empty text"),
         ([{**ROWS[0], "answer": [1]}], {}, "row 0: answer must be non-empty text"),
-        ([{**ROWS[0], "image": "none.png"}], {}, "row 0: the image does not decode"),
-        ([{**ROWS[0], "image": "broken.png"}], {}, "row 0: the image does not decode"),
+        ([{**ROWS[0], "image": "none.png"}], {}, "row 0: image: the image does not decode"),
+        ([{**ROWS[0], "image": "broken.png"}], {}, "row 0: image: the image does not decode"),
     ],
 )
 def test_bad_data_is_refused_with_the_reason(

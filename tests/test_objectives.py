@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
-from objectives.data import read_examples
 from objectives.errors import ObjectiveError
 from objectives.generation import ROLES, Generation
 from objectives.objective import score_all
 from objectives.preference import ROLES as PAIR_ROLES
 from objectives.preference import Preference
 from objectives.prompts import encode, render
+from objectives.reading import read_examples
 from objectives.replay import ReplayCache, capture, replay
 
 COUNT = 24

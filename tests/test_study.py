@@ -298,7 +298,7 @@ def test_results_are_written_for_people_too(
         picture = out / "figures" / f"{name}.png"
         assert picture.read_bytes().startswith(b"\x89PNG")
     splits = json.loads((out / "splits.json").read_text())
-    sizes = {k: {s: len(ids) for s, ids in v.items()} for k, v in splits.items()}
+    sizes = {k: {s: len(ids) for s, ids in v.items()} for k, v in splits["objectives"].items()}
     assert sizes["reasoning"] == {"selection": 40, "confirm": 40, "test": 40}
     assert (out / RECIPE).stat().st_mode & 0o777 == 0o644
 

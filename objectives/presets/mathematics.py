@@ -1,0 +1,153 @@
+"""Reasoning about pictures: MathVista, MathVerse, MathVision, DynaMath, MM-Math."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from objectives.data import Example
+from objectives.preset import Preset
+from objectives.rows import Row
+from objectives.rules import RowRule
+
+_BOXED = "Solve the problem step by step and put the final answer in \\boxed{}."
+_LONG = {"max_new_tokens": 1024}
+
+
+def _mathvista(row: Row) -> Iterator[Example]:
+    images = _pictures(row)
+    options = row.literal_texts("choices") if row.value("choices") else ()
+    answer = row.text("answer")
+    if options and answer not in options:
+        raise row.bad("answer", f"must be one of the {len(options)} choices", answer)
+    texts = {name: row.optional(name) for name in ("unit", "question_type", "answer_type")}
+    metadata = _mapping(row.value("metadata"))
+    precision = row.number("precision") if row.value("precision") not in (None, "") else None
+    yield Example(
+        id=row.text("pid"),
+        question=row.question("query", images),
+        images=images,
+        texts={"answer": answer, **{name: text for name, text in texts.items() if text}},
+        category="math" if "math" in str(metadata.get("category", "")) else "general",
+        lists={"options": options} if options else {},
+        numbers={} if precision is None else {"precision": (precision,)},
+        groups={"task": str(metadata.get("task") or "unknown")},
+    )
+
+
+def _problem(row: Row) -> Iterator[Example]:
+    """A problem with an answer, whatever its data set calls the columns."""
+    images = _pictures(row)
+    options = row.literal_texts("options") if row.value("options") else ()
+    question = row.question("question", images)
+    if options:
+        lettered = (f"{chr(ord('A') + i)}. {option}" for i, option in enumerate(options))
+        question = "\n".join([question, *lettered])
+    metadata = _mapping(row.value("metadata"))
+    subject = row.optional("subject") or metadata.get("subject") or "all"
+    levels = (row.optional(n) for n in ("level", "knowledge_level", "problem_version"))
+    names = (row.optional(n) for n in ("id", "sample_index", "file_name"))
+    yield Example(
+        id=next(filter(None, names), None) or row.numbered(),
+        question=question,
+        images=images,
+        texts={"answer": row.letter("answer", options) if options else _answer(row)},
+        category=str(subject),
+        lists={"options": options} if options else {},
+        groups={"level": next(filter(None, levels), None) or "unknown"},
+    )
+
+
+def _pictures(row: Row) -> Sequence[Any]:
+    """Some of these data sets hold a path in `image` and the picture in `decoded_image`."""
+    return row.images("decoded_image") or row.images("image")
+
+
+def _answer(row: Row) -> str:
+    """The answer, or what the solution boxes last."""
+    for name in ("answer", "ground_truth"):
+        if row.value(name) is not None:
+            return row.text(name)
+    solution = row.optional("solution")
+    boxed = last_boxed(solution or "")
+    if boxed is None:
+        raise row.bad("answer", "must be non-empty text, or `solution` must box it", solution)
+    return boxed
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What the last \boxed{} of a text holds, its braces balanced; None without one."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    start += len("\\boxed{")
+    depth = 1
+    for i, character in enumerate(text[start:], start):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return text[start:i].strip() or None
+    return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _problems(name: str, source: str, citation: str, note: str = "") -> Preset:
+    return Preset(
+        name=name,
+        source=source,
+        kind="generation",
+        metric="math_answer",
+        rule=RowRule(("question",), _OPTIONAL, _problem),
+        citation=citation,
+        suffix=_BOXED,
+        settings=_LONG,
+        note=note,
+    )
+
+
+_OPTIONAL = (
+    *("image", "decoded_image", "answer", "ground_truth", "solution", "options", "subject"),
+    *("level", "knowledge_level", "metadata", "problem_version"),
+    *("id", "sample_index", "file_name"),
+)
+
+PRESETS = (
+    Preset(
+        name="mathvista",
+        source="AI4Math/MathVista:testmini",
+        kind="generation",
+        metric="math_answer",
+        rule=RowRule(
+            ("pid", "query", "answer"),
+            (
+                *("decoded_image", "image", "choices", "unit", "precision", "question_type"),
+                *("answer_type", "metadata"),
+            ),
+            _mathvista,
+        ),
+        citation="Lu et al., MathVista, arXiv:2310.02255",
+        settings=_LONG,
+        note="its leaderboard extracts answers with a commercial judge: not comparable.",
+    ),
+    _problems(
+        "mathverse",
+        "AI4Math/MathVerse:testmini:testmini",
+        "Zhang et al., MathVerse, arXiv:2403.14624",
+    ),
+    _problems(
+        "mathvision",
+        "MathLLMs/MathVision:test",
+        "Wang et al., MATH-Vision, arXiv:2402.14804",
+    ),
+    _problems(
+        "dynamath",
+        "DynaMath/DynaMath_Sample:sample_variant1",
+        "Zou et al., DynaMath, arXiv:2411.00836",
+        "the first of ten variants of the same 501 problems.",
+    ),
+    _problems(
+        "mm_math",
+        "THU-KEG/MM_Math:train",
+        "Sun et al., MM-MATH, arXiv:2404.05091",
+    ),
+)
