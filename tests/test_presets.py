@@ -1,6 +1,5 @@
 """Published data sets: tiny copies in their own columns become examples."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ from objectives.errors import ObjectiveError
 from objectives.images import Pictures
 from objectives.preset import Preset, all_presets, find_preset
 from objectives.presets.choices import split_options
-from objectives.presets.mathematics import last_boxed
-from objectives.presets.preferences import vl_rewardbench_category
 from objectives.reading import Taking, read_source
 from tests.published import encoded, picture, rows_of, stored, write_copy
 
@@ -64,12 +61,6 @@ def test_the_better_response_is_the_one_that_ranks_first(
     assert pair.category == "correctness"
 
 
-@pytest.mark.skipif(not IDS.exists(), reason="the list of ids is not here")
-def test_categories_of_vl_rewardbench_count_as_published() -> None:
-    counts = Counter(map(vl_rewardbench_category, IDS.read_text().split()))
-    assert counts == {"hallucination": 749, "reasoning": 293, "general": 183}
-
-
 def test_options_come_from_a_written_out_list_and_markers_name_pictures(
     found: dict[str, tuple[Example, ...]],
 ) -> None:
@@ -107,14 +98,6 @@ def test_mathematics_keeps_options_units_and_precision(
     assert found["mathverse"][0].category == "Plane Geometry"
     assert found["dynamath"][0].texts["answer"] == "3.5"
     assert found["mm_math"][0].texts["answer"] == r"\frac{1}{2}"
-
-
-@pytest.mark.parametrize(
-    ("text", "boxed"),
-    [(r"\boxed{1} then \boxed{a{b}c}", "a{b}c"), (r"\boxed{1", None), ("1", None)],
-)
-def test_the_last_box_is_read_with_its_braces(text: str, boxed: str | None) -> None:
-    assert last_boxed(text) == boxed
 
 
 def test_answers_boxes_and_responses(found: dict[str, tuple[Example, ...]]) -> None:

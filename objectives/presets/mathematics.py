@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from objectives.answer_text import last_boxed
 from objectives.data import Example
 from objectives.preset import Preset
 from objectives.rows import Row
@@ -71,20 +72,6 @@ def _answer(row: Row) -> str:
     if boxed is None:
         raise row.bad("answer", "must be non-empty text, or `solution` must box it", solution)
     return boxed
-
-
-def last_boxed(text: str) -> str | None:
-    r"""What the last \boxed{} of a text holds, its braces balanced; None without one."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    start += len("\\boxed{")
-    depth = 1
-    for i, character in enumerate(text[start:], start):
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth == 0:
-            return text[start:i].strip() or None
-    return None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

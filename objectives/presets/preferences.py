@@ -2,22 +2,11 @@
 
 from collections.abc import Iterator
 
+from objectives.categories import vl_rewardbench_category
 from objectives.data import Example
 from objectives.preset import Preset
 from objectives.rows import Row
 from objectives.rules import RowRule
-
-_REASONING = ("mmmu_pro", "mathverse")
-_HALLUCINATION = ("hallucination_pair", "RLAIF-V", "RLHF-V")
-
-
-def vl_rewardbench_category(name: str) -> str:
-    """The category of a VL-RewardBench id (Li et al., arXiv:2411.17451, and its released code)."""
-    if any(mark in name for mark in _REASONING):
-        return "reasoning"
-    if any(mark in name for mark in _HALLUCINATION):
-        return "hallucination"
-    return "general"
 
 
 def _vl_rewardbench(row: Row) -> Iterator[Example]:
