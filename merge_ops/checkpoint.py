@@ -29,8 +29,8 @@ class Checkpoint:
         reference: the folder or hub id.
         model: the model without weights (on the meta device): names, shapes, ties.
         dtype: in which tensors are read.
-        places: where each parameter stands; empty where loading makes tensors from several on
-            disk, and the model is read whole by transformers instead.
+        places: where each parameter and each stored buffer stands; empty where loading makes
+            tensors from several on disk, and the model is read whole by transformers instead.
     """
 
     reference: str
@@ -40,7 +40,7 @@ class Checkpoint:
     _whole: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
-        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree."""
+        """One parameter or buffer on the CPU; mapped, and so in no memory, if dtypes agree."""
         if not self.places:
             return self._read_whole(name)
         place = self.places[name]
@@ -52,8 +52,8 @@ class Checkpoint:
         if not self._whole:
             named = {label: key for key, label in DTYPES.items()}
             loaded = load_model(self.reference, named[self.dtype])
-            self._whole |= dict(loaded.named_parameters(remove_duplicate=False))
-        return self._whole[name].detach()
+            self._whole |= loaded.state_dict()
+        return self._whole[name]
 
 
 def open_checkpoint(reference: str, dtype: str | None) -> Checkpoint:
@@ -104,4 +104,5 @@ def _own_dtype(model: nn.Module, places: Mapping[str, Place]) -> torch.dtype:
 def _tied(places: Mapping[str, Place], parameters: Mapping[str, nn.Parameter]) -> dict[str, Place]:
     """Places by every name of a parameter, also those under which it is not stored."""
     stored = {id(parameters[name]): place for name, place in places.items() if name in parameters}
-    return {name: stored[id(parameter)] for name, parameter in parameters.items()}
+    every = {name: stored[id(parameter)] for name, parameter in parameters.items()}
+    return {**places, **every}  # buffers have places too

@@ -68,6 +68,7 @@ def load_resident(
     runtime.report(plan.text())
     device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
+    _fill_towers(module, opened, runtime.report)
     _bring(module, device, DTYPES[recipe.out_dtype] if recipe.out_dtype else None)
     head = load_score_head(recipe.reward_head) if recipe.reward_head else None
     if head is not None:
@@ -151,6 +152,15 @@ def _difference(
     if found.tensor is there or place == "pinned":
         return replace(found, tensor=_put(found.tensor, device, place))
     return found
+
+
+def _fill_towers(module: nn.Module, opened: Opened, report: Callable[[str], None]) -> None:
+    """Put other models' towers in the place of the target's, once and for all candidates."""
+    state = module.state_dict()  # shares memory with the model
+    for name, tensor in opened.lend():
+        state[name].copy_(tensor)
+    for lent in opened.lent:
+        report(f"tower {lent.tower.path}: {len(lent.fit)} tensors from {Path(lent.owner).name}")
 
 
 def _bring(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:

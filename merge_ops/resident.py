@@ -199,7 +199,8 @@ class ResidentModel:
         if _terms(recipe) != self._terms:
             raise UserError(
                 "a resident model becomes only recipes with its own target, dtypes, exclude, "
-                f"reward head and template, {_terms(self._terms)}, but got {_terms(recipe)}."
+                f"towers, reward head and template, {_terms(self._terms)}, but got "
+                f"{_terms(recipe)}."
             )
         wanted = [recipe.base_model, *(m.model for m in recipe.models)]
         resident = self._engine.sources.references()
@@ -238,5 +239,6 @@ def _terms(recipe: Recipe) -> Recipe:
         target=recipe.kept_from(),
         reward_head=recipe.reward_head,
         exclude=recipe.exclude,
+        towers=recipe.towers,
         template=recipe.template,
     )

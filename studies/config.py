@@ -149,6 +149,7 @@ class StudyConfig(_Strict):
     parameters: dict[str, Any] = Field(default_factory=dict)
     search: Search = Field(default_factory=Search)
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
+    towers: dict[str, str] = Field(default_factory=dict)
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
     statistics: StatisticsConfig | None = None
     sampler: Literal["tpe", "cma", "random"] = "tpe"

@@ -119,6 +119,7 @@ def _template(config: StudyConfig, op: Method, folder: Path, problems: Problems)
         target=model(config.target, "target"),
         reward_head=model(config.reward_head, "reward_head"),
         exclude=tuple(config.exclude),
+        towers={key: model(text, "towers", key) or "" for key, text in config.towers.items()},
         template=chosen if chosen in known else str((folder / chosen).resolve()),
         seed=config.seed,
     )
