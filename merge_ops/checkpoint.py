@@ -41,12 +41,25 @@ class Checkpoint:
 
     def read(self, name: str) -> Tensor:
         """One parameter or buffer on the CPU; mapped, and so in no memory, if dtypes agree."""
-        if not self.places:
+        if self.is_whole:
             return self._read_whole(name)
         place = self.places[name]
         with safe_open(place.path, "pt") as file:
             tensor: Tensor = file.get_tensor(place.key)
         return tensor.to(self.dtype)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is read whole: some parameter is made of several tensors on disk."""
+        return not self.places
+
+    def bytes(self) -> int:
+        """Of all its parameters, in the dtype in which they are read."""
+        return sum(p.numel() for p in self.model.parameters()) * self.dtype.itemsize
+
+    def release(self) -> None:
+        """Let go of what was read whole; asked for again, it is read again."""
+        self._whole.clear()
 
     def _read_whole(self, name: str) -> Tensor:
         if not self._whole:

@@ -1,6 +1,6 @@
 """Finding out what models hold and share, from their headers alone."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,9 +61,10 @@ class Opened:
         """A model's own name of a tensor."""
         return self.shared.names[list(self.checkpoints).index(reference)][name]
 
-    def size(self, reference: str) -> int:
-        """Bytes of those tensors of a model that are merged."""
-        return sum(self.numels.values()) * self.checkpoints[reference].dtype.itemsize
+    def size(self, reference: str, names: Collection[str] | None = None) -> int:
+        """Bytes of those tensors of a model that are merged, or of those named."""
+        count = sum(self.numels[name] for name in (self.numels if names is None else names))
+        return count * self.checkpoints[reference].dtype.itemsize
 
     def lend(self) -> Iterator[tuple[str, Tensor]]:
         """The tensors that owners give to the target's towers, by the target's own names."""

@@ -24,12 +24,14 @@ class Item:
         what: in words.
         size: bytes.
         movable: it may lie elsewhere than on the device.
+        mappable: it may stay in its files; a checkpoint that is read whole may not.
         fewer: what the user can ask less of, to make it smaller.
     """
 
     what: str
     size: int
     movable: bool = False
+    mappable: bool = True
     fewer: str = ""
 
 
@@ -74,7 +76,8 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
         pinnable: bytes of host memory that may be pinned for an accelerator; 0 on the CPU.
 
     Raises:
-        UserError: what must be on the device does not fit; the numbers are given.
+        UserError: what must be on the device, or cannot stay in files, does not fit; the numbers
+            are given.
     """
     fixed = sum(item.size for item in items if not item.movable)
     if fixed > free:
@@ -95,6 +98,13 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
         elif item.size <= host:
             places.append("pinned")
             host -= item.size
+        elif not item.mappable:
+            raise UserError(
+                f"{item.what} takes {readable(item.size)} and cannot stay in its files, for each "
+                f"of its fused experts stands there as several tensors; {device} has "
+                f"{readable(left)} left. Use a smaller dtype, a larger device, or free memory on "
+                "this one."
+            )
         else:
             places.append("mapped")
     return Plan(device, free, tuple(items), tuple(places))

@@ -126,6 +126,7 @@ class RuntimeConfig(_Strict):
     """How the live model runs."""
 
     device: str = "auto"
+    shard: bool = False
     threads: Annotated[int, Field(gt=0)] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None

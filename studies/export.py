@@ -1,6 +1,7 @@
 """A candidate as a normal Hugging Face folder that plain transformers loads."""
 
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from merge_ops.atomic import check_free, new_folder
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
 from merge_ops.layout import Layout
+from merge_ops.live_tensors import whole_state
 from merge_ops.loading import DTYPES, HEAD_FILE
 from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Recipe
@@ -80,7 +82,10 @@ def export(resident: ResidentModel, recipe: Recipe, out: Path, *, overwrite: boo
     """
     source = model_folder(recipe.kept_from())
     with new_folder(out, overwrite=overwrite) as scratch:
-        resident.module.save_pretrained(scratch)  # type: ignore[operator]
+        state = whole_state(resident.module)  # offloaded weights too
+        with warnings.catch_warnings():  # of the memory that offloaded weights take: they are here
+            warnings.filterwarnings("ignore", message="Attempting to save a model with offloaded")
+            resident.module.save_pretrained(scratch, state_dict=state)  # type: ignore[operator]
         for pattern in _PROCESSOR_FILES:
             for path in source.glob(pattern):
                 shutil.copyfile(path, scratch / path.name)
@@ -103,7 +108,7 @@ def build_checkpoint(
     path: Path,
     out: Path,
     *,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     dtype: str | None = None,
     task: str | None = None,
     overwrite: bool = False,
@@ -113,7 +118,7 @@ def build_checkpoint(
     Args:
         path: the recipe.
         out: folder of the checkpoint.
-        device: where to compute.
+        runtime: where to compute; the CPU if left out.
         dtype: of the written weights; None for the recipe's.
         task: whose view to write as a plain checkpoint, of a recipe with views; None for the
             unified model with all masks.
@@ -135,7 +140,7 @@ def build_checkpoint(
     if recipe.has_views():
         check_dtypes(recipe)
     check_free(out, overwrite=overwrite)
-    resident = load_resident(recipe, Runtime(device, report=warn), also=needs_target(recipe))
+    resident = load_resident(recipe, runtime or Runtime(report=warn), also=needs_target(recipe))
     layout = Layout(resident.layers, tuple(resident.merged_names))
     recipe = lower_recipe(recipe, layout, path)
     resident.become(recipe)

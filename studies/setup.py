@@ -211,6 +211,7 @@ def prepare_runtime(config: StudyConfig) -> Runtime:
         config.runtime.image_backend,
         config.runtime.kernels,
         memory=None if limit is None else int(limit * 1e9),
+        shard=config.runtime.shard,
         report=warn,
     )
 

@@ -18,17 +18,26 @@ def merge(
         typer.Option(help="Of a recipe with views (EMR), write this one; else what they share."),
     ] = None,
     *,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Spread the model over all GPUs and main memory.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
     from rich.markup import escape
 
+    from merge_ops.residency import Runtime
     from merge_ops.view_files import MASKS_FILE
-    from studies.console import say
+    from studies.console import say, warn
     from studies.export import build_checkpoint
 
     content, count = build_checkpoint(
-        recipe, out, device=device, dtype=dtype, task=task, overwrite=overwrite
+        recipe,
+        out,
+        runtime=Runtime(device, shard=shard, report=warn),
+        dtype=dtype,
+        task=task,
+        overwrite=overwrite,
     )
     say(f"{count} tensors merged by {content.method}; wrote {out}")
     if content.has_views():
