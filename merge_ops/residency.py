@@ -1,24 +1,24 @@
 """Bringing a target, its base and its experts to a device, by a plan that is made first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from merge_ops.engine import Engine
+from merge_ops.holding import hold_models
 from merge_ops.kernels import Kernels, Mode
 from merge_ops.loading import DTYPES, load_model, load_score_head
 from merge_ops.memory import free_memory
 from merge_ops.opening import Opened, open_models
-from merge_ops.plan import Item, Place, Plan, plan_memory
+from merge_ops.plan import Item, Plan, plan_memory
 from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import find_method
 from merge_ops.shards import HOST, Shards, on_one, shard, spread
-from merge_ops.sources import Held, Read, Sources, difference
+from merge_ops.sources import Sources
 
 _PINNABLE = 0.8
 """Share of the free host memory that may be pinned; the rest stays for files and the process."""
@@ -80,7 +80,7 @@ def load_resident(
         head = head.to(device=shards.main, dtype=next(module.parameters()).dtype)
     target = opened.target.reference
     homes = {name: shards.home(opened.own_name(target, name)) for name in opened.numels}
-    sources = Sources(_hold(opened, plans, recipe, homes), shards.main, homes)
+    sources = Sources(hold_models(opened, plans, recipe, homes), shards.main, homes)
     lost, held = sources.rounded()
     if lost:
         runtime.report(f"task vectors: {lost:,} of {held:,} entries are rounded to their dtype")
@@ -97,7 +97,7 @@ def place_model(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int
     Raises:
         UserError: it is to be spread, and does not fit all devices and main memory together.
     """
-    device = torch.device(runtime.device)
+    device = _device(runtime)
     if runtime.shard and device.type != "cuda":
         runtime.report(f"shard: a model is spread over GPUs; {device} holds it whole")
     if not runtime.shard or device.type != "cuda":
@@ -137,7 +137,7 @@ def plan_models(
     Raises:
         UserError: the device cannot hold the live model; the numbers are given.
     """
-    device = device or torch.device(runtime.device)
+    device = device or _device(runtime)
     shards = shards or on_one(device)
     items = _items(opened, recipe, solutions, shards, device)
     pinnable = 0
@@ -189,6 +189,13 @@ def _copies(recipe: Recipe, numels: Mapping[str, int]) -> int:
     return 4 * max(numels.values(), default=0) * (len(recipe.models) + 2)
 
 
+def _device(runtime: Runtime) -> torch.device:
+    """The device by its whole name, as tensors on it have it: "cuda" is the current one."""
+    if runtime.device == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device(runtime.device)
+
+
 def _usable(device: torch.device, runtime: Runtime) -> int:
     """Bytes of a device that may be used."""
     free = free_memory(device)
@@ -197,49 +204,6 @@ def _usable(device: torch.device, runtime: Runtime) -> int:
 
 def _live_dtype(opened: Opened, recipe: Recipe) -> torch.dtype:
     return DTYPES[recipe.out_dtype] if recipe.out_dtype else opened.target.dtype
-
-
-def _hold(
-    opened: Opened,
-    plans: Mapping[torch.device, Plan],
-    recipe: Recipe,
-    homes: Mapping[str, torch.device],
-) -> dict[str, Mapping[str, Held | Read]]:
-    """The models beside the live one, where the plans have put them; the base comes first."""
-    places: dict[tuple[str, torch.device], Place] = {}
-    for device, plan in plans.items():
-        movable = [p for item, p in zip(plan.items, plan.places, strict=True) if item.movable]
-        places |= {(ref, device): p for ref, p in zip(opened.sources, movable, strict=True)}
-    base = recipe.base_model
-    wants_task_vectors = find_method(recipe.method).traits.operands == "task_vectors"
-    held: dict[str, Mapping[str, Held | Read]] = {}
-    for reference in sorted(opened.sources, key=lambda r: r != base):
-        checkpoint = opened.checkpoints[reference]
-        tau_of = None if base == reference or not wants_task_vectors else base
-        own: dict[str, Held | Read] = {}
-        for name, device in homes.items():
-            read = partial(checkpoint.read, opened.own_name(reference, name))
-            place = places[reference, device]
-            if place == "mapped":
-                own[name] = read
-            elif tau_of is None:
-                own[name] = Held(_put(read(), device, place))
-            else:
-                own[name] = _difference(read(), held[tau_of][name], tau_of, device, place)
-        held[reference] = own
-        checkpoint.release()
-    return held
-
-
-def _difference(
-    weights: Tensor, against: Held | Read, base: str, device: torch.device, place: Place
-) -> Held:
-    start = (against.tensor if isinstance(against, Held) else against()).to(device)
-    there = weights.to(device)
-    found = difference(there, start, base)
-    if found.tensor is there or place == "pinned":
-        return replace(found, tensor=_put(found.tensor, device, place))
-    return found
 
 
 def _fill_towers(module: nn.Module, opened: Opened, report: Callable[[str], None]) -> None:
@@ -259,11 +223,3 @@ def _convert(module: nn.Module, dtype: torch.dtype | None) -> None:
     """
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype or parameter.dtype)
-
-
-def _put(tensor: Tensor, device: torch.device, place: Place) -> Tensor:
-    """A copy that belongs to no file, on the device or in pinned host memory."""
-    if place == "pinned":
-        return tensor.cpu().pin_memory()
-    moved = tensor.to(device)
-    return moved.clone() if moved is tensor and device.type == "cpu" else moved

@@ -96,4 +96,5 @@ def spread(module: nn.Module, shards: Shards) -> None:
         if shards.home(first) != shards.home(name):
             raise UserError(f"{first} and {name} are tied and must lie on one device.")
     named: Any = {path: str(device) for path, device in shards.device_map.items()}
-    dispatch_model(module, named, main_device=str(shards.main))
+    kept = getattr(module, "_skip_keys_device_placement", None)  # caches have layers everywhere
+    dispatch_model(module, named, main_device=str(shards.main), skip_keys=kept)

@@ -21,6 +21,7 @@ from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident, plan_devices
 from merge_ops.resident import ResidentModel
 from merge_ops.shards import Shards, shard, spread
+from objectives.decoding import greedy
 from objectives.replay import capture, head_logits, replay
 from studies.export import export
 from tests.families import FAMILIES, empty
@@ -114,6 +115,7 @@ def test_the_decoders_call_is_replayed(
     plain = load_resident(recipe, Runtime())
     plain.become(recipe)
     assert torch.equal(got, says(plain.module))
+    assert greedy(resident, call, 6) == greedy(plain, call, 6)  # with keys and values kept
     assert resident.device == CPU
 
 
