@@ -9,7 +9,7 @@ from transformers import DynamicCache
 
 from objectives.live_model import LiveModel
 from objectives.prompts import tokenizer_of
-from objectives.replay import DecoderCall, replay
+from objectives.replay import DecoderCall, head_logits, replay
 
 Trie = Mapping[int, "Trie"]
 """Allowed token sequences: each node maps a next token to the node behind it."""
@@ -42,8 +42,7 @@ def greedy(
     """
     ends = _end_tokens(live)
     cache, mask = DynamicCache(), call.attention_mask
-    head = live.module.get_output_embeddings()  # type: ignore[operator]
-    logits = head(replay(live, call, cache)[:, -1])  # (B, V)
+    logits = head_logits(live, replay(live, call, cache)[:, -1])  # (B, V)
     nodes = [allowed] * len(mask)
     written: list[list[int]] = [[] for _ in nodes]
     open_rows = set(range(len(nodes)))

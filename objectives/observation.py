@@ -11,6 +11,7 @@ from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
 from objectives.prompts import Inputs, answer_length, encode, render
 from objectives.records import Split
+from objectives.replay import head_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def hidden_states(live: LiveModel, passage: Passage) -> Tensor:
         pass
     finally:
         hook.remove()
-    return caught[0]
+    return caught[0].to(live.device)
 
 
 def answer_log_probabilities(live: LiveModel, passage: Passage, hidden: Tensor) -> Tensor:
@@ -129,8 +130,7 @@ def answer_log_probabilities(live: LiveModel, passage: Passage, hidden: Tensor) 
         passage: what was read.
         hidden: its last hidden states, (1, T, hidden size).
     """
-    head = live.module.get_output_embeddings()  # type: ignore[operator]
-    logits = head(hidden[0, -passage.answer - 1 : -1]).float()  # (answer, V)
+    logits = head_logits(live, hidden[0, -passage.answer - 1 : -1]).float()  # (answer, V)
     tokens = passage.inputs["input_ids"][0, -passage.answer :]
     found: Tensor = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
     return found

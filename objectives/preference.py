@@ -14,7 +14,7 @@ from objectives.live_model import LiveModel
 from objectives.observation import Passage, answer_log_probabilities, make_passage
 from objectives.prompts import answer_length, encode, render
 from objectives.records import Average, ExampleScore, Split
-from objectives.replay import DecoderCall, ReplayCache, capture, replay
+from objectives.replay import DecoderCall, ReplayCache, capture, head_logits, replay
 
 ROLES = ("chosen", "rejected")
 """Text columns that the data must have beside id and question."""
@@ -146,8 +146,7 @@ def _log_probabilities(
 ) -> Tensor:
     """Mean log-probability of the last `lengths` tokens of every row: (B,)."""
     longest = int(lengths.max())
-    head = live.module.get_output_embeddings()  # type: ignore[operator]
-    logits = head(hidden[:, -longest - 1 : -1]).float()  # (B, longest, V)
+    logits = head_logits(live, hidden[:, -longest - 1 : -1]).float()  # (B, longest, V)
     tokens = call.input_ids[:, -longest:]
     found: Tensor = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]  # (B, longest)
     place = torch.arange(longest, 0, -1, device=lengths.device)  # counted from the end

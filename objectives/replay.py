@@ -68,7 +68,16 @@ def replay(live: LiveModel, call: DecoderCall, cache: Any = None) -> Tensor:
         cache: a transformers cache to fill with keys and values, or None.
     """
     output = live.decoder(**call.arguments, past_key_values=cache, use_cache=cache is not None)
-    return output.last_hidden_state  # type: ignore[no-any-return]
+    return output.last_hidden_state.to(live.device)  # type: ignore[no-any-return]
+
+
+def head_logits(live: LiveModel, hidden: Tensor) -> Tensor:
+    """The output head's logits, (..., V), for hidden states, (..., hidden size).
+
+    Where the model lies on several devices, both come back to the one that takes its inputs.
+    """
+    head = live.module.get_output_embeddings()  # type: ignore[operator]
+    return head(hidden).to(live.device)  # type: ignore[no-any-return]
 
 
 class ReplayCache:

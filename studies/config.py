@@ -264,6 +264,7 @@ class RuntimeConfig(_Strict):
     """How the live model runs."""
 
     device: str = "auto"
+    shard: bool = False
     threads: Annotated[int, Field(gt=0)] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
@@ -287,6 +288,7 @@ class StudyConfig(_Strict):
     parameters: dict[str, Any] = Field(default_factory=dict)
     search: Search = Field(default_factory=Search)
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
+    towers: dict[str, str] = Field(default_factory=dict)
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
     statistics: StatisticsConfig | None = None
     sampler: Sampler = "tpe"
