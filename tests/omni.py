@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.families import AUDIO, FAMILIES, IMAGE, VIDEO, build, build_text
+from tests.tiny import save
 
 Modality = Literal["image", "video", "audio"]
 OMNI, VISION = "qwen2_5_omni_thinker", "qwen2_5_vl"
@@ -15,9 +16,9 @@ OMNI, VISION = "qwen2_5_omni_thinker", "qwen2_5_vl"
 def save_omni(root: Path) -> None:
     """A target that hears and sees; an expert of its class, one that only sees, one that reads."""
     for seed, name in enumerate(("target", "hearing")):
-        build(FAMILIES[OMNI](), seed).save_pretrained(root / name)
-    build(FAMILIES[VISION](), 2).save_pretrained(root / "seeing")
-    build_text(FAMILIES[OMNI]().text, 3).save_pretrained(root / "reading")
+        save(build(FAMILIES[OMNI](), seed), root / name)
+    save(build(FAMILIES[VISION](), 2), root / "seeing")
+    save(build_text(FAMILIES[OMNI]().text, 3), root / "reading")
 
 
 def inputs_of(model: Any, modality: Modality, seed: int = 0) -> dict[str, Tensor]:

@@ -277,7 +277,7 @@ def test_a_checkpoint_that_is_read_whole_is_counted_and_let_go(tmp_path: Path) -
     )
     for seed, name in enumerate(("base", "a", "b")):
         torch.manual_seed(seed)
-        Qwen3MoeForCausalLM(config).save_pretrained(tmp_path / name)
+        save(Qwen3MoeForCausalLM(config), tmp_path / name)
     recipe = recipe_of(tmp_path, "linear", "float32")
     opened = open_models(recipe)
     assert all(checkpoint.is_whole for checkpoint in opened.checkpoints.values())

@@ -25,7 +25,7 @@ from objectives.decoding import greedy
 from objectives.replay import capture, head_logits, replay
 from studies.export import export
 from tests.families import FAMILIES, empty
-from tests.tiny import tiny_llama
+from tests.tiny import save, tiny_llama
 
 CPU = torch.device("cpu")
 WEIGHTED = {"linear", "ties", "task_arithmetic"}
@@ -165,7 +165,7 @@ def test_tied_embeddings_are_written_once_for_both(
 ) -> None:
     models = {}
     for seed, name in enumerate(("base", "a", "b")):
-        tiny_llama(seed, tied=True).save_pretrained(tmp_path / name)
+        save(tiny_llama(seed, tied=True), tmp_path / name)
         models[name] = str(tmp_path / name)
     recipe = recipe_of(models)
     plain = load_resident(recipe, Runtime())

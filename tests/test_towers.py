@@ -23,6 +23,7 @@ from merge_ops.towers import TowerMisfitError, find_towers, fit
 from studies.export import build_checkpoint
 from tests.families import FAMILIES, build, empty
 from tests.omni import Modality, inputs_of, save_omni
+from tests.tiny import save
 
 MODALITIES: dict[Modality, str] = {"image": "seeing", "video": "seeing", "audio": "hearing"}
 TOWERS = {"visual": "seeing", "audio_tower": "hearing"}
@@ -209,7 +210,7 @@ def test_a_tower_that_does_not_fit_is_refused_by_its_tensors(
     omni: Path, towers: dict[str, str], message: str
 ) -> None:
     if not (omni / "listening").exists():
-        build(FAMILIES["qwen2_audio"](), 4).save_pretrained(omni / "listening")
+        save(build(FAMILIES["qwen2_audio"](), 4), omni / "listening")
     given = {key: str(omni / owner) for key, owner in towers.items()}
     with pytest.raises(UserError, match=message):
         open_models(recipe_of(omni, {"reading": 1.0}, towers=given))
