@@ -12,8 +12,7 @@ from objectives.objective import Objective
 from objectives.preference import ROLES as PREFERENCE_ROLES
 from objectives.preference import Preference
 from objectives.records import SPLITS, Split
-from objectives.replay import ReplayCache
-from studies.config import GenerationConfig, ObjectiveConfig, RuntimeConfig, StudyConfig
+from studies.config import GenerationConfig, ObjectiveConfig, StudyConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +36,17 @@ def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
     Raises:
         ObjectiveError: data that cannot be used, or splits that share an example.
     """
-    main = tuple(_objective(o, config.runtime, folder) for o in config.objectives)
+    main = tuple(_objective(o, folder) for o in config.objectives)
     for objective in main:
         check_disjoint(objective)
     return ObjectiveSet(
         main=main,
-        without_image=tuple(_variant(o, image=False) for o in main),
+        without_image=tuple(replace(o, image=False) for o in main),
         rivals=_rivals(config, main),
     )
 
 
-def _objective(
-    config: ObjectiveConfig, runtime: RuntimeConfig, folder: Path
-) -> Generation | Preference:
+def _objective(config: ObjectiveConfig, folder: Path) -> Generation | Preference:
     generation = isinstance(config, GenerationConfig)
     roles = GENERATION_ROLES if generation else PREFERENCE_ROLES
     data: dict[Split, Sequence[Example]] = {}
@@ -58,7 +55,6 @@ def _objective(
         local = folder / source
         source = str(local) if local.exists() or local.suffix else source
         data[split] = read_examples(source, roles, config.columns, config.limit)
-    cache = ReplayCache(int(runtime.cache_gb * 2**30))
     if isinstance(config, GenerationConfig):
         return Generation(
             name=config.name,
@@ -66,8 +62,6 @@ def _objective(
             average=config.average,
             weight=config.weight,
             max_new_tokens=config.max_new_tokens,
-            batch_size=runtime.batch_size,
-            cache=cache,
         )
     return Preference(
         name=config.name,
@@ -75,13 +69,7 @@ def _objective(
         average=config.average,
         weight=config.weight,
         scorer=config.scorer,
-        batch_size=runtime.batch_size,
-        cache=cache,
     )
-
-
-def _variant(objective: Generation | Preference, *, image: bool) -> Generation | Preference:
-    return replace(objective, image=image, cache=ReplayCache(objective.cache.limit))
 
 
 def _rivals(

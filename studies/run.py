@@ -10,6 +10,7 @@ from search.samplers import ONLY, make_proposer
 from search.warm_start import warm_points
 from studies.config import seconds
 from studies.console import warn
+from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
@@ -46,7 +47,8 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)
         prepare(study, resident)
-        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
+        engine = make_engine(study, study.template.kept_from(), known)
+        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks, engine)
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)
             own = _search(study, evaluator, SEARCH, deadline, mirror)
