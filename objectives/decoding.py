@@ -34,14 +34,14 @@ class _Draft:
 
     Attributes:
         place: of its prompt and its vote.
-        draws: random numbers of its own, so that no other text changes it.
+        draws: random numbers of its own, so that no other text changes it; None takes none.
         node: where it stands among the allowed texts; None if all are allowed.
         tokens: what was written.
         text: the final text, once it has ended.
     """
 
     place: tuple[int, int]
-    draws: random.Random
+    draws: random.Random | None
     node: Trie | None
     tokens: list[int] = field(default_factory=list)
     text: str | None = None
@@ -61,13 +61,15 @@ class ReplayWriter:
         drafts = [
             _Draft(
                 (row, vote),
-                random.Random(f"{writing.seed}/{prompt.key}/{vote}"),
+                _draws(writing, prompt.key, vote),
                 token_trie(job.allowed[row]) if writing.allowed else None,
             )
             for row, prompt in enumerate(job.prompts)
             for vote in range(votes)
         ]
-        branch = job.read().select([draft.place[0] for draft in drafts])
+        branch = job.read()
+        if votes > 1:
+            branch = branch.select([draft.place[0] for draft in drafts])
         self._run(live, job, branch, drafts)
         tokenizer = tokenizer_of(live)
         texts = [_finished(tokenizer, draft) for draft in drafts]
@@ -95,6 +97,12 @@ class ReplayWriter:
                 rows, tokens = [rows[i] for i in still], [tokens[i] for i in still]
             new = torch.tensor(tokens, device=branch.mask.device)[:, None]
             logits = project(go_on(live, branch, new, torch.ones_like(new))[:, -1])
+
+
+def _draws(writing: Writing, key: str, vote: int) -> random.Random | None:
+    if writing.temperature == 0:
+        return None
+    return random.Random(f"{writing.seed}/{key}/{vote}")
 
 
 def _append(draft: _Draft, token: int, ends: set[int], writing: Writing, tokenizer: Any) -> None:
@@ -128,7 +136,8 @@ def _choose(logits: Tensor, rows: Sequence[_Draft], writing: Writing) -> list[in
     if writing.temperature == 0:
         return logits.argmax(-1).tolist()
     shares = (logits / writing.temperature).softmax(-1).cumsum(-1)  # (R, V)
-    draws = torch.tensor([[draft.draws.random()] for draft in rows], device=logits.device)
+    drawn = [[draft.draws.random() if draft.draws else 0.0] for draft in rows]
+    draws = torch.tensor(drawn, device=logits.device)
     places = torch.searchsorted(shares, draws * shares[:, -1:], right=True)[:, 0]
     return places.clamp(max=logits.shape[-1] - 1).tolist()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 from objectives.blocks import Ask, Block, make_blocks
 from objectives.engine import Engine
@@ -100,8 +100,7 @@ class Evaluation:
         return self._plans[key]
 
     def _judge(self, ask: Ask, replies: dict[Request, Reply]) -> ExampleScore:
-        objective = self._objectives[ask.objective]
-        assert isinstance(objective, RequestObjective)
+        objective = cast(RequestObjective, self._objectives[ask.objective])
         own = [replies[request] for request in ask.requests]
         for reply in own:
             for value in (reply.score, reply.log_probability):

@@ -42,7 +42,8 @@ class Passes:
                 "scores there than in a full forward pass; only scored responses can be used."
             )
         read = _Once(lambda: enter(live, self._call(live, plan, batch)))
-        for chunk in batch.chunks:
+        whole = [tuple(row for chunk in batch.chunks for row in chunk)] if batch.chunks else []
+        for chunk in batch.chunks if plan.shared else whole:
             wants = [plan.wants[batch.entries[r.entry].prompt.key, r.response] for r in chunk]
             measure = Measure(
                 reward=any("reward" in want for want in wants),
@@ -76,6 +77,7 @@ class Passes:
         for place, entry in enumerate(batch.entries):
             for text in entry.texts:
                 groups.setdefault(text.writing, []).append(place)
+        alone = [len(places) for places in groups.values()] == [len(batch.entries)]
         for writing, places in groups.items():
             entries = [batch.entries[place] for place in places]
             job = Job(
@@ -86,7 +88,7 @@ class Passes:
                     next(text.allowed for text in entry.texts if text.writing == writing)
                     for entry in entries
                 ],
-                read=partial(_select, read, places),
+                read=partial(_select, read, None if alone else places),
                 head=lambda: self.head(live),
             )
             for entry, texts in zip(entries, self.writer.write(live, job), strict=True):
@@ -125,8 +127,9 @@ class _Once:
         return self._made
 
 
-def _select(read: Callable[[], Branch], places: Sequence[int]) -> Branch:
-    return read().select(places)
+def _select(read: Callable[[], Branch], places: Sequence[int] | None) -> Branch:
+    """The given rows, to be gone on from; None hands over the branch itself, for its last use."""
+    return read() if places is None else read().select(places)
 
 
 def _text_reply(texts: Sequence[Text]) -> Reply:

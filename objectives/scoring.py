@@ -49,7 +49,7 @@ def score_whole(
     live: LiveModel, call: DecoderCall, rows: Sequence[Row], measure: Measure
 ) -> list[Reply]:
     """Whole conversations, padded on the left, that end with the responses."""
-    hidden = replay(live, call)  # (R, T, hidden size)
+    hidden = replay(live, call)[[row.entry for row in rows]]  # (R, T, hidden size)
     tokens, counted, mask = _tensors(rows, call.attention_mask.device)
     lengths = mask.sum(1)
     width = hidden.shape[1]

@@ -36,7 +36,7 @@ class Settings:
     """
 
     tokens: int | None = None
-    block: int = 64
+    block: int = 128
     budget: Budget = field(default_factory=Budget)
     identity: str = ""
     seed: int = 0

@@ -21,7 +21,8 @@ class Job:
         prompts: what is read first.
         ids: their tokens, images included.
         allowed: tokens of the allowed texts per prompt, ends included; empty if all are.
-        read: reads the prompts and gives the decoder's state behind them, a row per prompt.
+        read: reads the prompts and gives the decoder's state behind them, a row per prompt; the
+            writer may go on from it.
         head: from hidden states to logits.
     """
 

@@ -131,6 +131,7 @@ class RuntimeConfig(_Strict):
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     image_backend: Literal["pil", "torchvision"] | None = None
     tokens_per_batch: Annotated[int, Field(gt=0)] | None = None
+    writer: Literal["replay", "continuous"] = "replay"
     kernels: Literal["auto", "compiled", "eager"] = "auto"
     memory_gb: Annotated[float, Field(gt=0)] | None = None
     device_cache_gb: Annotated[float, Field(ge=0)] = 1.0

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from importlib.metadata import version
 
+from objectives.continuous import ContinuousWriter
 from objectives.engine import Engine
 from objectives.settings import Budget, Settings
 from studies.config import RuntimeConfig
@@ -30,15 +31,18 @@ def make_engine(study: StudyFile, target: str, identities: Mapping[str, str]) ->
         disk=int(runtime.disk_cache_gb * 2**30),
         folder=study.out / PROMPTS,
     )
-    return Engine(
-        Settings(
-            tokens=runtime.tokens_per_batch,
-            budget=budget,
-            identity=_identity(runtime, identities.get(target, target)),
-            seed=study.config.seed,
-            report=lambda text: warn(f"{study.config.name}: {text}"),
-        )
+
+    def report(text: str) -> None:
+        warn(f"{study.config.name}: {text}")
+
+    settings = Settings(
+        tokens=runtime.tokens_per_batch,
+        budget=budget,
+        identity=_identity(runtime, identities.get(target, target)),
+        seed=study.config.seed,
+        report=report,
     )
+    return Engine(settings, ContinuousWriter(report) if runtime.writer == "continuous" else None)
 
 
 def _identity(runtime: RuntimeConfig, target: str) -> str:
