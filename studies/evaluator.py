@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
@@ -96,6 +97,16 @@ class Evaluator:
         if key not in self._evaluations:
             self._evaluations[key] = Evaluation(self.resident, objectives, self.engine)
         return self._evaluations[key]
+
+    def plan_record(self) -> dict[str, Any]:
+        """How the study's own objectives were scored: tokens a pass, and all batches by split."""
+        return {
+            "tokens_per_batch": self.engine.tokens,
+            "prompts_shared": self.engine.shared,
+            "prompts_captured": self.engine.store.made,
+            "bytes_held": self.engine.store.held(),
+            "blocks": self.evaluation(self.objectives).record(),
+        }
 
     def digest(self, recipe: Recipe) -> str:
         """The recipe's digest by the contents of its models, wherever they lie."""
