@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate.hooks import attach_align_device_hook_on_blocks
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM
+from transformers import DynamicCache, LlamaForCausalLM
 
 from merge_ops import residency, shards
 from merge_ops.errors import UserError
@@ -21,8 +21,8 @@ from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident, plan_devices
 from merge_ops.resident import ResidentModel
 from merge_ops.shards import Shards, shard, spread
-from objectives.decoding import greedy
-from objectives.replay import capture, head_logits, replay
+from objectives.heads import find_head
+from objectives.replay import capture, replay
 from studies.export import export
 from tests.families import FAMILIES, empty
 from tests.tiny import save, tiny_llama
@@ -111,11 +111,18 @@ def test_the_decoders_call_is_replayed(
     call = capture(resident, {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)})
     resident.become(recipe)
     with torch.no_grad():
-        got = head_logits(resident, replay(resident, call))
+        cache = DynamicCache()
+        hidden = replay(resident, call, cache)
+        got = find_head(resident).project(hidden[0])[None]
     plain = load_resident(recipe, Runtime())
     plain.become(recipe)
     assert torch.equal(got, says(plain.module))
-    assert greedy(resident, call, 6) == greedy(plain, call, 6)  # with keys and values kept
+    kept = DynamicCache()
+    replay(plain, call, kept)
+    layers: list[tuple[Any, Any]] = list(zip(cache.layers, kept.layers, strict=True))
+    for layer, other in layers:
+        assert torch.equal(layer.keys, other.keys)
+        assert torch.equal(layer.values, other.values)
     assert resident.device == CPU
 
 
