@@ -16,6 +16,7 @@ from objectives.quotas import Size
 from objectives.records import SPLITS, Average, Split
 from search.coupling import Coupling
 from search.modules import REST
+from search.racing import RACING
 from search.samplers import Sampler
 from search.warm_start import DEFAULT_GRIDS
 
@@ -253,6 +254,15 @@ class Budget(_Strict):
         return self
 
 
+class RacingConfig(_Strict):
+    """Candidates that cannot enter the best stop before all items are scored."""
+
+    rule: RACING = "off"
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    top: Annotated[int, Field(gt=0)] | None = None
+    block: Annotated[int, Field(gt=0)] = 128
+
+
 class Tracking(_Strict):
     """Where finished trials are mirrored."""
 
@@ -297,6 +307,7 @@ class StudyConfig(_Strict):
     sampler: Sampler = "tpe"
     warm_start: list[WarmStart] = Field(default_factory=lambda: list[WarmStart](DEFAULT_GRIDS))
     budget: Budget = Field(default_factory=Budget)
+    racing: RacingConfig = Field(default_factory=RacingConfig)
     confirm_top: Annotated[int, Field(gt=0)] = 8
     compare: bool = True
     seed: int = 0

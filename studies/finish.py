@@ -25,6 +25,7 @@ from studies.evaluator import Evaluator, count_test_reads
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.provenance import runtime_facts, study_digest, with_commits
+from studies.racing import saved
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
@@ -124,6 +125,7 @@ def _results(
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
+        "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
         "winner": {
             "trial": winner.trial.number,
             "digest": winner.trial.user_attrs["digest"],

@@ -18,6 +18,7 @@ from merge_ops.errors import UserError
 from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
+from search.proposer import STOPPED
 
 JOURNAL = "ledger.journal"
 SEARCH, GLOBAL = "search", "global"
@@ -39,6 +40,9 @@ class Outcome:
         reason: why it failed, or an empty string.
         seconds: by phase: suggest, build, score.
         tags: what the proposer keeps with its trials.
+        scores: per-example scores by objective, in the order of the data; None where racing
+            stopped the trial before. Taken from `sets` if left out.
+        stopped: how many items it was scored on when racing stopped it, or None.
     """
 
     values: Point
@@ -49,6 +53,8 @@ class Outcome:
     reason: str
     seconds: Mapping[str, float]
     tags: Mapping[str, int] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[float | None]] | None = None
+    stopped: int | None = None
 
 
 class Ledger:
@@ -90,11 +96,12 @@ class Ledger:
         if failed:
             attributes["reason"] = outcome.reason
         else:
-            attributes["figures"] = figures(outcome.sets)
-            attributes["scores"] = json.dumps(
-                {s.objective: [score.value for score in s.scores] for s in outcome.sets},
-                separators=(",", ":"),
-            )
+            if outcome.stopped is None:
+                attributes["figures"] = figures(outcome.sets)
+            whole = {s.objective: [score.value for score in s.scores] for s in outcome.sets}
+            attributes["scores"] = json.dumps(outcome.scores or whole, separators=(",", ":"))
+        if outcome.stopped is not None:
+            attributes[STOPPED] = outcome.stopped
         trial = create_trial(
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
             value=outcome.value,
