@@ -18,6 +18,7 @@ from studies.commands.methods import methods
 from studies.commands.objectives import objectives
 from studies.commands.run import run
 from studies.commands.statistics import statistics
+from studies.commands.status import status
 from studies.commands.trials import trials
 from studies.commands.ui import ui
 from studies.commands.zoo import zoo
@@ -33,7 +34,7 @@ def _root() -> None:
 
 for command in (
     *(init, run, trials, best, merge, align, families, convert, methods, objectives),
-    *(statistics, ui, demo),
+    *(statistics, status, ui, demo),
 ):
     app.command()(command)
 app.command("eval")(evaluate)

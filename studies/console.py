@@ -15,7 +15,9 @@ def console() -> "Console":
     """The console for tables and progress; plain and wide where there is no terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+    return Console(
+        width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True, emoji=False
+    )
 
 
 def say(*content: Any) -> None:

@@ -24,6 +24,7 @@ from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
+from studies.pictures import rows_over_depth
 from studies.provenance import runtime_facts, study_digest, with_commits
 from studies.search_loop import Search
 from studies.setup import StudyFile
@@ -140,6 +141,10 @@ def _results(
             }
             for f in finals
         ],
+        "coefficients": {
+            knob: rows_over_depth(own.space, knob, winner.trial.params)
+            for knob in own.space.ranges
+        },
         "rows": describe(scored, scored[-1]),
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
