@@ -47,7 +47,7 @@ def write_about(study: "StudyFile", objectives: "Sequence[Objective]", layers: i
             for o in objectives
         },
     }
-    write_text(study.out / ABOUT, json.dumps(content, indent=1) + "\n")
+    write_text(study.out / ABOUT, json.dumps(content) + "\n")
 
 
 def read_about(folder: Path) -> dict[str, Any]:

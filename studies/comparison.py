@@ -19,9 +19,9 @@ from studies.evaluator import Evaluator
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
+from studies.table import BEST_GLOBAL
+from studies.table import FOUND as FOUND
 
-FOUND = "found recipe"
-BEST_GLOBAL = "best global coefficients"
 BEST_SINGLE = "best single coefficient"
 
 

@@ -1,5 +1,6 @@
 """What the command line prints: results on standard output, everything else on standard error."""
 
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,11 @@ def console() -> "Console":
 def say(*content: Any) -> None:
     """Print text or a rich table."""
     console().print(*content)
+
+
+def say_json(content: Any) -> None:
+    """Print plain data for a script."""
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")
 
 
 def warn(text: str) -> None:

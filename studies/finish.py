@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from merge_ops.errors import UserError
@@ -78,8 +79,24 @@ def finish(
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()
     }
+    text = recipe_text(recipe, study.out)
     pictures = [study.out / HISTORY, study.out / DEPTH, study.out / CHOICES]
-    return results, Summary(recipe_text(recipe, study.out), table, metrics, pictures)
+    if not study.config.tracking.enabled:
+        return results, Summary(text, table, metrics, pictures)
+    page, drawn = _report(study)
+    return results, Summary(text, table, metrics, [*pictures, *drawn], page)
+
+
+def _report(study: StudyFile) -> tuple[Path | None, Sequence[Path]]:
+    """The page and its pictures, for the tracker; whatever fails, the results are written."""
+    from studies.report.page import write_report
+
+    try:
+        written = write_report(study.out)
+    except Exception as error:  # hours of scoring must not end in the traceback of a chart
+        warn(f"{study.config.name}: the report could not be written: {error!r}")
+        return None, ()
+    return written.page, written.pictures
 
 
 def _rows(

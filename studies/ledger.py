@@ -133,8 +133,8 @@ def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
 def mend(path: Path) -> None:
     """Undo what a crash may leave: a torn last line, and a lock whose owner is dead.
 
-    Only the study's one writer may call this (see `studies.holder`); with the torn line nobody could
-    read the journal, and for the lock Optuna would wait half a minute.
+    Only the study's one writer may call this (see `studies.holder`); Optuna could not read the
+    journal with the torn line, and for the lock Optuna would wait half a minute.
     """
     Path(f"{path}.lock").unlink(missing_ok=True)
     if not path.exists():

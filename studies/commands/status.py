@@ -19,17 +19,14 @@ def status(
 
     Writes nothing: it may be asked while the study runs, and after a crash.
     """
-    import json
-    import sys
-
     from rich.markup import escape
 
-    from studies.console import say
+    from studies.console import say, say_json
     from studies.status import read_status
 
     found = read_status(folder)
     if as_json:
-        sys.stdout.write(json.dumps(_plain(found, last), indent=1) + "\n")
+        say_json(_plain(found, last))
         return
     for title, text in _lines(found, last):
         say(escape(f"{title:<9}{text}"))
@@ -49,10 +46,9 @@ def _lines(found: "Status", last: int) -> list[tuple[str, str]]:
     if found.state == "running":
         lines.append(("left", _duration(found.left_s)))
     shown = found.trials[len(found.trials) - last :] if last else []
-    for trial in shown:
-        lines.append(("last" if trial is shown[0] else "", _trial(trial)))
-    for i, (reason, count) in enumerate(found.failures().items()):
-        lines.append(("failures" if i == 0 else "", f"{count} x {reason}"))
+    lines += [("last" if trial is shown[0] else "", _trial(trial)) for trial in shown]
+    failed = found.failures().items()
+    lines += [("failures" if i == 0 else "", f"{n} x {why}") for i, (why, n) in enumerate(failed)]
     lines.append(("test", f"the test split has been read {found.test_reads} times"))
     return lines
 
