@@ -19,7 +19,7 @@ from studies.evaluator import Evaluator
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
-from studies.table import BEST_GLOBAL
+from studies.table import BEST_GLOBAL as BEST_GLOBAL
 from studies.table import FOUND as FOUND
 
 BEST_SINGLE = "best single coefficient"

@@ -107,7 +107,7 @@ def push(folder: Path, repository: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    with _one_line(folder, repository):
+    with _one_line(repository, kept=f"{folder} is kept"):
         api = HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
         api.upload_folder(
@@ -117,23 +117,22 @@ def push(folder: Path, repository: str) -> str:
 
 
 @contextmanager
-def _one_line(folder: Path, repository: str) -> Iterator[None]:
+def _one_line(repository: str, kept: str) -> Iterator[None]:
     """The hub's errors as a user's mistake, in one line; what was built is kept."""
-    import httpx
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    kept = f"{folder} is kept"
+    transport: type[Exception] = HfHubHTTPError.__bases__[0]  # of the hub's HTTP library
     try:
         yield
     except LocalTokenNotFoundError:
         raise UserError(
-            f"{repository}: the hub wants a token: run `hf auth login`; {kept}."
+            f"{repository}: the hub wants a token: run `hf auth login`. {kept}."
         ) from None
     except HfHubHTTPError as error:
-        code = error.response.status_code if error.response is not None else "no answer"
-        hint = "; the token may not write there" if code in (401, 403) else ""
+        status = getattr(error.response, "status_code", None)
+        hint = " The token may not write there." if status in (401, 403) else ""
         raise UserError(
-            f"{repository}: the hub refused ({code}: {first_line(error)}){hint}; {kept}."
+            f"{repository}: the hub refused ({first_line(error)}).{hint} {kept}."
         ) from None
-    except (httpx.HTTPError, OSError, ValueError) as error:
-        raise UserError(f"{repository}: not uploaded: {first_line(error)}; {kept}.") from None
+    except (OSError, ValueError, transport) as error:
+        raise UserError(f"{repository}: not uploaded: {first_line(error)}. {kept}.") from None

@@ -54,6 +54,10 @@ class Status:
         """The finished trials of the study's own search."""
         return self.searches.get(SEARCH, [])
 
+    def last(self, count: int) -> Sequence[FrozenTrial]:
+        """So many of the last trials, in order."""
+        return self.trials[max(0, len(self.trials) - count) :]
+
     def failures(self) -> dict[str, int]:
         """How many trials failed for each reason, the most frequent first."""
         reasons = Counter(

@@ -45,10 +45,10 @@ def _lines(found: "Status", last: int) -> list[tuple[str, str]]:
     lines.append(("best", _best(found)))
     if found.state == "running":
         lines.append(("left", _duration(found.left_s)))
-    shown = found.trials[len(found.trials) - last :] if last else []
+    shown = found.last(last)
     lines += [("last" if trial is shown[0] else "", _trial(trial)) for trial in shown]
-    failed = found.failures().items()
-    lines += [("failures" if i == 0 else "", f"{n} x {why}") for i, (why, n) in enumerate(failed)]
+    why = [f"{n} x {reason}" for reason, n in found.failures().items()]
+    lines += [("failures" if i == 0 else "", text) for i, text in enumerate(why)]
     lines.append(("test", f"the test split has been read {found.test_reads} times"))
     return lines
 
@@ -125,7 +125,7 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
                 "source": t.user_attrs["source"],
                 "seconds": spent(t),
             }
-            for t in (found.trials[len(found.trials) - last :] if last else [])
+            for t in found.last(last)
         ],
         "left_s": found.left_s,
         "failures": found.failures(),

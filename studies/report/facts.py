@@ -67,7 +67,8 @@ def _results(path: Path) -> dict[str, Any] | None:
 
 
 def _provenance(path: Path) -> dict[str, Any]:
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if not path.is_file():
         return {}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
 from search.racing import STOPPED
@@ -98,9 +99,9 @@ def _ends(trials: Sequence[FrozenTrial], knob: str) -> tuple[float, float]:
     spans = [
         (kind.low, kind.high)
         for name, kind in (trials[0].distributions if trials else {}).items()
-        if parse(name).knob == knob and hasattr(kind, "low")
+        if parse(name).knob == knob and isinstance(kind, FloatDistribution)
     ]
-    lows, highs = [float(low) for low, _ in spans], [float(high) for _, high in spans]
+    lows, highs = [low for low, _ in spans], [high for _, high in spans]
     return (min(lows), max(highs)) if spans else (float("inf"), float("-inf"))
 
 
