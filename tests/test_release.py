@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import huggingface_hub
 import pytest
@@ -101,7 +101,7 @@ def test_a_study_that_has_not_ended_is_said(tmp_path: Path) -> None:
 class Hub:
     """Stands for the hub's client: takes calls, or raises."""
 
-    calls: list[tuple[str, dict[str, Any]]]
+    calls: ClassVar[list[tuple[str, dict[str, Any]]]]
     error: Exception | None = None
 
     def create_repo(self, name: str, **options: Any) -> None:
@@ -116,7 +116,7 @@ class Hub:
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
     class Own(Hub):
-        calls: list[tuple[str, dict[str, Any]]] = []
+        calls: ClassVar[list[tuple[str, dict[str, Any]]]] = []
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Own)
     return Own

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from merge_ops.errors import UserError
 from objectives.records import ExampleScore, ScoreSet
 from objectives.statistics import interval
-from search.dimension import Choice, Dimension
+from search.dimension import Choice, Coordinate, Dimension, Point
 from search.proposer import STOPPED
 from studies import cli
 from studies.holder import holder, sole_writer
@@ -56,7 +56,7 @@ def about(folder: Path, **changes: object) -> None:
 
 
 def test_a_journal_reads_as_optuna_reads_it(tmp_path: Path) -> None:
-    dimensions = [
+    dimensions: list[Coordinate] = [
         Dimension("weight.math.0", 0.1, 9.0, 1.0, log=True),
         Choice("rule", ("sum", "count"), "sum"),
     ]
@@ -64,7 +64,7 @@ def test_a_journal_reads_as_optuna_reads_it(tmp_path: Path) -> None:
         ledger = Ledger(tmp_path, name, dimensions)
         for value in (0.5, None):
             sets = (ScoreSet("vqa", "micro", 1.0, (ExampleScore("0", 0.5, "c"),)),)
-            point = {"weight.math.0": 0.5, "rule": "count"}
+            point: Point = {"weight.math.0": 0.5, "rule": "count"}
             ledger.tell(Outcome(point, "d", "tpe", sets, value, "why", {"score": 1.0}, {"k": 3}))
     storage = JournalStorage(JournalFileBackend(str(tmp_path / JOURNAL)))
     for name, count in {SEARCH: 4, GLOBAL: 2}.items():
