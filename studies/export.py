@@ -145,6 +145,18 @@ def build_checkpoint(
     return recipe, len(resident.merged_names)
 
 
+def check_models(recipe: Recipe, out: Path) -> None:
+    """Refuse a folder that is one of the recipe's models.
+
+    Raises:
+        UserError: it is.
+    """
+    if str(out.resolve()) in recipe.references():
+        raise UserError(
+            f"{out} is a model of this recipe and would be lost; choose another folder."
+        )
+
+
 def _check_shard_size(text: str) -> None:
     from huggingface_hub.serialization._base import parse_size_to_int  # what transformers calls
 
@@ -159,10 +171,7 @@ def _check_shard_size(text: str) -> None:
 def _check_out(recipe: Recipe, out: Path, *, reward_code: bool, overwrite: bool) -> None:
     """Refuse what would fail, or do harm, once the model is computed."""
     check_free(out, overwrite=overwrite)
-    if str(out.resolve()) in recipe.references():
-        raise UserError(
-            f"{out} is a model of this recipe and would be lost; choose another folder."
-        )
+    check_models(recipe, out)
     target = open_checkpoint(recipe.kept_from(), recipe.dtype)
     if reward_code and recipe.reward_head:
         check_reward_code(target.model)

@@ -7,13 +7,15 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.samplers import ONLY, make_proposer, resolve_sampler
+from studies.about import write_about
 from studies.config import seconds
 from studies.console import warn
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
-from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
+from studies.holder import sole_writer
+from studies.ledger import GLOBAL, SEARCH, Ledger
 from studies.objectives_setup import make_objectives
 from studies.preparation import prepare
 from studies.progress import Progress
@@ -53,6 +55,7 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         tasks = objective_tasks(study.config)
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
+        write_about(study, objectives.main, resident.layers)
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
         evaluator = Evaluator(resident, objectives.main, study.out, known, tasks, engine)
