@@ -9,6 +9,8 @@ from pathlib import Path
 from merge_ops.atomic import check_free, new_folder
 from merge_ops.errors import UserError, first_line
 from merge_ops.recipe_yaml import read_recipe
+from merge_ops.residency import Runtime
+from studies.console import warn
 from studies.export import SHARD_SIZE, build_checkpoint, check_models
 from studies.lineage import LINEAGE, lineage
 from studies.paths import RECIPE, REPORT
@@ -58,7 +60,7 @@ def release(
         build_checkpoint(
             path,
             scratch,
-            device=device,
+            runtime=Runtime(device, report=warn),
             dtype=dtype,
             shard_size=shard_size,
             reward_code=reward_code,
