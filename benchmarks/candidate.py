@@ -10,17 +10,17 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.residency import Runtime, load_resident
+from objectives.engine import Engine
+from objectives.evaluation import Evaluation
 from objectives.generation import ROLES, Generation
-from objectives.objective import score_all
 from objectives.reading import read_examples
-from objectives.replay import ReplayCache
+from objectives.settings import Budget, Settings
 from studies.demo.data import write_data
 from studies.demo.zoo import zoo_path
 
@@ -95,10 +95,12 @@ def _score_rows(repeats: int) -> list[dict[str, object]]:
         write_data(Path(folder))
         source = f"{folder}/reasoning-selection.parquet"
         examples = read_examples(source, ROLES, {})
-    cached = Generation("reasoning", {"selection": examples}, max_new_tokens=4, batch_size=256)
-    anew = replace(cached, cache=ReplayCache(limit=0))
-    full = _cpu_ms(lambda: score_all(anew, resident, "selection"), repeats)
-    fast = _cpu_ms(lambda: score_all(cached, resident, "selection"), repeats)
+    answers = Generation("reasoning", {"selection": examples}, max_new_tokens=4)
+    nothing = Engine(Settings(budget=Budget(memory=0)))
+    anew = Evaluation(resident, [answers], nothing)
+    cached = Evaluation(resident, [answers])
+    full = _cpu_ms(lambda: anew.score_sets("selection"), repeats)
+    fast = _cpu_ms(lambda: cached.score_sets("selection"), repeats)
     return [
         {"what": "400 answers, prompts anew", "ms": full, "ratio": 1.0, "against": "itself"},
         {"what": "400 answers, replayed", "ms": fast, "ratio": full / fast, "against": "anew"},

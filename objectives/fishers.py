@@ -36,7 +36,7 @@ def diagonal_fishers(
     with _differentiable(list(parameters.values())):
         for item in items:
             hidden = [hidden_states(live, passage) for passage in item.passages]
-            value = item.objective.log_likelihood(live, item.passages, hidden)
+            value = item.log_likelihood(live, hidden)
             if not bool(value.isfinite()):
                 raise ObjectiveError(
                     f"{item.objective.name}: {item.example.id}: the log-likelihood of its answer "

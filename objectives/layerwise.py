@@ -55,7 +55,7 @@ class Walk:
                 hidden.append(replay(self._live, call))
         for item in self._items:
             own = [hidden.pop(0) for _ in item.passages]
-            item.objective.log_likelihood(self._live, item.passages, own)
+            item.log_likelihood(self._live, own)
 
     def _run(self, layer: int, call: DecoderCall, before: Any) -> Any:
         kept = []

@@ -1,16 +1,16 @@
-"""What every objective looks like."""
+"""What every objective looks like: it asks and judges, or it runs the model itself."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 from objectives.data import Example
 from objectives.live_model import LiveModel
-from objectives.records import Average, ExampleScore, ScoreSet, Split
+from objectives.records import Average, ExampleScore, Split
 from objectives.request import Reply, Request
 
 
 class Objective(Protocol):
-    """Scores a model example by example; holds its data, never the model."""
+    """Has a name and data, never a model; a `RequestObjective` or a `ModelObjective`."""
 
     @property
     def name(self) -> str:
@@ -31,24 +31,13 @@ class Objective(Protocol):
         """The examples of one split, in their fixed order."""
         ...
 
-    def score(self, live: LiveModel, split: Split, /) -> Iterator[Sequence[ExampleScore]]:
-        """Yield the scores batch by batch, so that a caller may stop early.
-
-        Raises:
-            ObjectiveError: a score is not finite; the example is named.
-        """
-        ...
-
 
 @runtime_checkable
-class RequestObjective(Protocol):
-    """Says what it wants to know of a model and judges what it is told; both are pure.
-
-    Beside what stands here it has the name, average, weight and examples of every objective.
-    """
+class RequestObjective(Objective, Protocol):
+    """Says what it wants to know of a model and judges what it is told; both are pure."""
 
     def requests(self, example: Example, /) -> tuple[Request, ...]:
-        """What it wants to know for one example; asked once in a study, not once a candidate."""
+        """What it wants to know of one example; asked once in a study, not once a candidate."""
         ...
 
     def judge(self, example: Example, replies: Sequence[Reply], /) -> ExampleScore:
@@ -56,7 +45,14 @@ class RequestObjective(Protocol):
         ...
 
 
-def score_all(objective: Objective, live: LiveModel, split: Split) -> ScoreSet:
-    """Score every example of a split."""
-    scores = tuple(score for batch in objective.score(live, split) for score in batch)
-    return ScoreSet(objective.name, objective.average, objective.weight, scores)
+@runtime_checkable
+class ModelObjective(Objective, Protocol):
+    """Must run the live model itself, such as another library's evaluation."""
+
+    def score(self, live: LiveModel, split: Split, /) -> Iterator[Sequence[ExampleScore]]:
+        """Yield the scores of the split, batch by batch.
+
+        Raises:
+            ObjectiveError: a score is not finite; the example is named.
+        """
+        ...

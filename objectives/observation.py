@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from objectives.data import Example
 from objectives.errors import ObjectiveError
+from objectives.heads import Head, find_head, reward_head
 from objectives.live_model import LiveModel
-from objectives.prompts import Inputs, answer_length, encode, render
+from objectives.prompts import Inputs, encode, mark_response, render
 from objectives.records import Split
+from objectives.request import Request, Want
+from objectives.tails import tails
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,12 @@ class Passage:
     Attributes:
         inputs: what the model is called with; a batch of one, so that nothing is padded.
         answer: how many tokens at the end are the answer's, its end included.
+        want: what is to be known of the answer: "reward" or "log_probability".
     """
 
     inputs: Inputs
     answer: int
+    want: Want
 
 
 @runtime_checkable
@@ -39,30 +44,45 @@ class Observable(Protocol):
         """The examples of one split, in their fixed order."""
         ...
 
-    def passages(self, live: LiveModel, example: Example, /) -> tuple[Passage, ...]:
-        """What the model reads for one example."""
+    def gold(self, example: Example, /) -> tuple[Request, ...]:
+        """What the model reads for one example: requests with responses."""
         ...
 
-    def log_likelihood(
-        self, live: LiveModel, passages: Sequence[Passage], hidden: Sequence[Tensor], /
-    ) -> Tensor:
+    def log_likelihood(self, values: Sequence[Tensor], tokens: Sequence[int], /) -> Tensor:
         """Log-likelihood of the gold answer, a scalar that can be differentiated.
 
         Args:
-            live: gives the heads.
-            passages: of the example.
-            hidden: the decoder's last hidden states of each, (1, T, hidden size).
+            values: the reward or summed log-probability of each response, scalars.
+            tokens: how many tokens each has.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One example of one objective, ready to be read."""
+    """One example of one objective, ready to be read.
+
+    Attributes:
+        objective: whose example it is.
+        example: the example.
+        passages: what is read.
+        head: from hidden states to logits.
+    """
 
     objective: Observable
     example: Example
     passages: tuple[Passage, ...]
+    head: Head
+
+    def log_likelihood(self, live: LiveModel, hidden: Sequence[Tensor]) -> Tensor:
+        """Log-likelihood of the gold answer from the last hidden states, (1, T, hidden size)."""
+        values = [
+            reward_head(live)(states[:, -1])[0, 0].float()
+            if passage.want == "reward"
+            else answer_log_probabilities(self.head, passage, states).sum()
+            for passage, states in zip(self.passages, hidden, strict=True)
+        ]
+        return self.objective.log_likelihood(values, [p.answer for p in self.passages])
 
 
 def spread(examples: Sequence[Example], count: int) -> list[Example]:
@@ -75,28 +95,30 @@ def make_items(
     live: LiveModel, objectives: Iterable[Observable], split: Split, count: int
 ) -> list[Item]:
     """At most `count` examples of every objective, evenly spread over the split."""
+    head = find_head(live)
     return [
-        Item(objective, example, objective.passages(live, example))
-        for objective in objectives
-        for example in spread(objective.examples(split), count)
+        Item(o, example, tuple(make_passage(live, r) for r in o.gold(example)), head)
+        for o in objectives
+        for example in spread(o.examples(split), count)
     ]
 
 
-def make_passage(live: LiveModel, example: Example, answer: str, *, image: bool) -> Passage:
-    """The conversation with `answer`, alone in its batch.
+def make_passage(live: LiveModel, request: Request) -> Passage:
+    """The conversation with the request's response, alone in its batch.
 
     Raises:
         ObjectiveError: the chat template leaves no token for the answer, or the processor pads.
     """
-    inputs = encode(live, [render(live, example, answer, image=image)], [example], image=image)
-    length = answer_length(live, example, answer)
-    if length < 1:
-        raise ObjectiveError(f"{example.id}: the chat template leaves no token for the answer.")
+    assert request.response is not None
+    prompt = request.prompt
+    _, (tail,) = tails(live, prompt, [request.response])
+    inputs = encode(live, [render(live, prompt, request.response)], [prompt.images])
     if not bool(inputs["attention_mask"].all()):
         raise ObjectiveError(
-            f"{example.id}: a text alone in its batch must not be padded, but is."
+            f"a text alone in its batch must not be padded, but {prompt.turns[-1].text[:60]!r} is."
         )
-    return Passage(inputs, length)
+    inputs = mark_response(live, inputs, [len(tail.tokens)])
+    return Passage(inputs, tail.scored(), request.want)
 
 
 class _Stop(Exception):  # noqa: N818 (not an error: it ends a forward pass behind the decoder)
@@ -121,16 +143,15 @@ def hidden_states(live: LiveModel, passage: Passage) -> Tensor:
     return caught[0]
 
 
-def answer_log_probabilities(live: LiveModel, passage: Passage, hidden: Tensor) -> Tensor:
+def answer_log_probabilities(head: Head, passage: Passage, hidden: Tensor) -> Tensor:
     """Log-probability of each token of the answer: (answer,).
 
     Args:
-        live: gives the output head.
+        head: from hidden states to logits.
         passage: what was read.
         hidden: its last hidden states, (1, T, hidden size).
     """
-    head = live.module.get_output_embeddings()  # type: ignore[operator]
-    logits = head(hidden[0, -passage.answer - 1 : -1]).float()  # (answer, V)
+    logits = head.project(hidden[0, -passage.answer - 1 : -1]).float()  # (answer, V)
     tokens = passage.inputs["input_ids"][0, -passage.answer :]
     found: Tensor = logits.log_softmax(-1).gather(-1, tokens[:, None])[:, 0]
     return found

@@ -4,16 +4,14 @@ While only decoder weights change between candidates, what the decoder is called
 image features, embeddings, masks, positions) stays the same, whatever the model's family.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from objectives.live_model import LiveModel, Part
-
-_BEFORE_THE_DECODER: tuple[Part, ...] = ("tower", "projector", "embeddings")
+from objectives.live_model import LiveModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +67,3 @@ def replay(live: LiveModel, call: DecoderCall, cache: Any = None) -> Tensor:
     """
     output = live.decoder(**call.arguments, past_key_values=cache, use_cache=cache is not None)
     return output.last_hidden_state  # type: ignore[no-any-return]
-
-
-class ReplayCache:
-    """Captured calls by key, made anew when something before the decoder has changed.
-
-    Attributes:
-        limit: bytes to hold at most; calls that would pass it are made anew each time.
-        held: bytes held now.
-    """
-
-    def __init__(self, limit: int = 4 * 2**30) -> None:
-        self.limit = limit
-        self.held = 0
-        self._state: tuple[str, ...] = ()
-        self._calls: dict[str, Sequence[DecoderCall]] = {}
-
-    def get(
-        self, live: LiveModel, key: str, make: Callable[[], Sequence[DecoderCall]]
-    ) -> Sequence[DecoderCall]:
-        """The calls kept under `key`, made by `make` if there are none that still hold."""
-        state = tuple(live.fingerprint(part) for part in _BEFORE_THE_DECODER)
-        if state != self._state:
-            self._state, self.held = state, 0
-            self._calls.clear()
-        if key in self._calls:
-            return self._calls[key]
-        calls = make()
-        size = sum(_bytes(call.arguments) for call in calls)
-        if self.held + size <= self.limit:
-            self._calls[key] = calls
-            self.held += size
-        return calls
-
-
-def _bytes(value: Any) -> int:
-    """Bytes of all tensors in a nested structure."""
-    if isinstance(value, Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, Mapping):
-        return sum(_bytes(item) for item in value.values())
-    return sum(_bytes(item) for item in value) if isinstance(value, (list, tuple)) else 0

@@ -268,10 +268,13 @@ class RuntimeConfig(_Strict):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     image_backend: Literal["pil", "torchvision"] | None = None
-    batch_size: Annotated[int, Field(gt=0)] = 64
+    tokens_per_batch: Annotated[int, Field(gt=0)] | None = None
+    writer: Literal["replay", "continuous"] = "replay"
     kernels: Literal["auto", "compiled", "eager"] = "auto"
     memory_gb: Annotated[float, Field(gt=0)] | None = None
+    device_cache_gb: Annotated[float, Field(ge=0)] = 1.0
     cache_gb: Annotated[float, Field(ge=0)] = 4.0
+    disk_cache_gb: Annotated[float, Field(ge=0)] = 0.0
     template: str = "target"
 
 

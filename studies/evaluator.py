@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
-from objectives.objective import Objective, score_all
+from objectives.engine import Engine
+from objectives.evaluation import Evaluation
+from objectives.objective import Objective
 from objectives.records import ScoreSet, Split
 from search.candidate import members
 
@@ -40,6 +43,7 @@ class Evaluator:
         folder: the study's folder, where looks at the test split are logged.
         identities: sha256 of the models, for digests.
         tasks: whose view scores an objective, by the objective's name, for recipes with views.
+        engine: answers what the objectives ask; its caches serve all of them.
     """
 
     resident: ResidentModel
@@ -47,6 +51,8 @@ class Evaluator:
     folder: Path
     identities: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    engine: Engine = field(default_factory=Engine)
+    _evaluations: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
 
     def score(
         self,
@@ -79,10 +85,28 @@ class Evaluator:
             start = time.perf_counter()
             self.resident.become(model)
             built = time.perf_counter()
-            sets |= {i: score_all(chosen[i], self.resident, split) for i in places}
+            evaluation = self.evaluation([chosen[i] for i in places])
+            sets |= dict(zip(places, evaluation.score_sets(split), strict=True))
             seconds["build"] += built - start
             seconds["score"] += time.perf_counter() - built
         return Scored(tuple(sets[i] for i in range(len(chosen))), seconds)
+
+    def evaluation(self, objectives: Sequence[Objective]) -> Evaluation:
+        """These objectives on the live model; made once, with its batches and captured prompts."""
+        key = tuple(map(id, objectives))  # it holds them, so that no id is used twice
+        if key not in self._evaluations:
+            self._evaluations[key] = Evaluation(self.resident, objectives, self.engine)
+        return self._evaluations[key]
+
+    def plan_record(self) -> dict[str, Any]:
+        """How the study's own objectives were scored: tokens a pass, and all batches by split."""
+        return {
+            "tokens_per_batch": self.engine.tokens,
+            "prompts_shared": self.engine.shared,
+            "prompts_captured": self.engine.store.made,
+            "bytes_held": self.engine.store.held(),
+            "blocks": self.evaluation(self.objectives).record(),
+        }
 
     def digest(self, recipe: Recipe) -> str:
         """The recipe's digest by the contents of its models, wherever they lie."""

@@ -12,9 +12,8 @@ from objectives.objective import Objective
 from objectives.preference import ROLES as PREFERENCE_ROLES
 from objectives.preference import Preference
 from objectives.records import Split
-from objectives.replay import ReplayCache
 from objectives.rules import Roles
-from studies.config import RuntimeConfig, StudyConfig
+from studies.config import StudyConfig
 from studies.console import warn
 from studies.objective_data import read_study_data
 
@@ -47,54 +46,46 @@ def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
     data = read_study_data(config, folder, ROLES)
     for note in data.notes:
         warn(note)
-    main = tuple(MAKERS[o.kind](o, data.splits[o.name], config.runtime) for o in config.objectives)
+    main = tuple(MAKERS[o.kind](o, data.splits[o.name]) for o in config.objectives)
     return ObjectiveSet(
         main=main,
-        without_image=tuple(_variant(o, image=False) for o in main),
+        without_image=tuple(replace(o, image=False) for o in main),
         rivals=_rivals(config, main),
         data=data.record,
     )
 
 
-def _generation(config: Any, data: Data, runtime: RuntimeConfig) -> Generation:
+def _generation(config: Any, data: Data) -> Generation:
     return Generation(
         name=config.name,
         data=data,
         average=config.average,
         weight=config.weight,
         max_new_tokens=config.max_new_tokens,
-        batch_size=runtime.batch_size,
-        cache=ReplayCache(int(runtime.cache_gb * 2**30)),
     )
 
 
-def _preference(config: Any, data: Data, runtime: RuntimeConfig) -> Preference:
+def _preference(config: Any, data: Data) -> Preference:
     return Preference(
         name=config.name,
         data=data,
         average=config.average,
         weight=config.weight,
         scorer=config.scorer,
-        batch_size=runtime.batch_size,
-        cache=ReplayCache(int(runtime.cache_gb * 2**30)),
     )
 
 
-MAKERS: dict[str, Callable[[Any, Data, RuntimeConfig], Generation | Preference]] = {
+MAKERS: dict[str, Callable[[Any, Data], Generation | Preference]] = {
     "generation": _generation,
     "preference": _preference,
 }
-"""How an objective of each kind is made of its config, its data and the runtime."""
+"""How an objective of each kind is made of its config and its data."""
 
 ROLES = {
     "generation": Roles(texts=GENERATION_ROLES),
     "preference": Roles(texts=PREFERENCE_ROLES),
 }
 """What each kind needs of an example."""
-
-
-def _variant(objective: Generation | Preference, *, image: bool) -> Generation | Preference:
-    return replace(objective, image=image, cache=ReplayCache(objective.cache.limit))
 
 
 def _rivals(

@@ -76,7 +76,7 @@ def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:
         "dtype": runtime.dtype,
         "attention": runtime.attention or "default",
         "image_backend": runtime.image_backend or "default",
-        "batch_size": runtime.batch_size,
+        "tokens_per_batch": runtime.tokens_per_batch or "found",
         "cache_gb": runtime.cache_gb,
         "template": runtime.template,
     }

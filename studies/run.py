@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from search.samplers import ONLY, make_proposer, resolve_sampler
 from studies.config import seconds
 from studies.console import warn
+from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
@@ -52,7 +53,8 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
         prepare(study, resident)
-        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks)
+        engine = make_engine(study, study.template.kept_from(), known)
+        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks, engine)
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)
             own = _search(study, evaluator, SEARCH, deadline, mirror)

@@ -18,6 +18,7 @@ from merge_ops.residency import load_resident
 from merge_ops.view_recipes import view_of
 from objectives.records import SPLITS, ScoreSet, Split, combined
 from studies.comparison import row_figures
+from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives
 from studies.paths import SCORES
@@ -67,7 +68,8 @@ def score_once(
         layout = Layout(resident.layers, tuple(resident.merged_names))
         recipe = lower_recipe(recipe, layout, Path(what))
     identities = {ref: weights_sha256(ref) for ref in recipe.references()}
-    evaluator = Evaluator(resident, objectives.main, study.out, identities, tasks)
+    engine = make_engine(study, recipe.kept_from(), identities)
+    evaluator = Evaluator(resident, objectives.main, study.out, identities, tasks, engine)
     why = f"eval {what}" if task is None else f"eval {what}, view {task!r}"
     scored = evaluator.score(recipe, split, why=why)
     return {

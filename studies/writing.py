@@ -14,7 +14,16 @@ from search.samplers import ONLY
 from studies.comparison import parent_rows
 from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, RESULTS, SCORES, TABLE
+from studies.paths import (
+    CHOICES,
+    DEPTH,
+    EVALUATION,
+    HISTORY,
+    RECIPE,
+    RESULTS,
+    SCORES,
+    TABLE,
+)
 from studies.pictures import draw_choices, draw_depth, draw_history
 from studies.provenance import versions, vocabulary_note
 from studies.search_loop import Search
@@ -74,7 +83,7 @@ def write_study(
     results: Mapping[str, Any],
     found: Mapping[str, Sequence[ScoreSet]],
 ) -> None:
-    """Write results.json, results.md, found_scores.json, recipe.yaml and pictures.
+    """Write results, table, scores, batches, recipe and pictures into the study's folder.
 
     Args:
         study: whose folder it is.
@@ -88,6 +97,7 @@ def write_study(
     write_recipe(recipe, study.out / RECIPE)
     write_text(study.out / SCORES, json.dumps(_by_id(found)) + "\n")
     write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")
+    write_text(study.out / EVALUATION, json.dumps(evaluator.plan_record(), indent=1) + "\n")
     write_text(study.out / TABLE, markdown_table(results["rows"]))
     title = f"by depth ({len(own.space.dimensions())} dimensions)"
     searches = {title if own.space.dimensions() else ONLY: own.ledger.trials}

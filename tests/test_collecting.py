@@ -17,9 +17,11 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.resident import ResidentModel
 from objectives.errors import ObjectiveError
+from objectives.evaluation import score_all
 from objectives.fishers import diagonal_fishers
 from objectives.observation import Item, make_items, spread
 from objectives.prompts import encode, render
+from objectives.request import question_prompt
 from studies.objectives_setup import ObjectiveSet, make_objectives
 from studies.setup import StudyFile, identities, load_models, read_study
 from studies.statistics import attach, collect_statistics, with_statistics
@@ -110,8 +112,8 @@ def test_grams_are_of_all_real_tokens_and_of_no_padding(regmean: Collected) -> N
         padded = 0
         for objective in regmean.objectives.main:
             batch = spread(objective.examples("selection"), ITEMS)
-            texts = [render(live, e, e.texts["answer"], image=True) for e in batch]
-            inputs = encode(live, texts, batch, image=True)
+            texts = [render(live, question_prompt(e), e.texts["answer"]) for e in batch]
+            inputs = encode(live, texts, [e.images for e in batch])
             real = inputs["attention_mask"].bool()
             padded += int((~real).sum())
             with inputs_of(live.module, names) as seen, torch.no_grad():
@@ -280,11 +282,12 @@ def test_pairs_judged_by_log_probability_give_their_own_margins(rewarded: Collec
     judged: Any = replace(rewarded.objectives.main[0], scorer="log_probability")  # type: ignore[type-var]
     live = rewarded.resident
     live.become(rewarded.alone(0))
-    margins = judged.margins(live, "selection")
+    scores = score_all(judged, live, "selection").scores
+    margins = {score.id: score.margin for score in scores}
     for item in make_items(live, [judged], "selection", ITEMS):
         with torch.no_grad():
             hidden = [live.module.base_model(**p.inputs).last_hidden_state for p in item.passages]  # type: ignore[operator]
-            value = judged.log_likelihood(live, item.passages, hidden)
+            value = item.log_likelihood(live, hidden)
         margin = torch.tensor(margins[item.example.id])
         torch.testing.assert_close(
             value, torch.nn.functional.logsigmoid(margin), atol=1e-5, rtol=0

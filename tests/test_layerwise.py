@@ -13,7 +13,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextModel
 
 from objectives.grams import Grams
 from objectives.layerwise import Walk
-from objectives.observation import Item, Passage
+from objectives.observation import Passage
 from tests.tiny import tiny_llama
 
 SHAPE: dict[str, Any] = {
@@ -78,10 +78,11 @@ def test_a_walk_equals_a_forward_pass(make: Any) -> None:
         want = module(**inputs, use_cache=False).last_hidden_state
 
     hidden: list[Tensor] = []
-    objective: Any = SimpleNamespace(log_likelihood=lambda *args: hidden.extend(args[2]))
-    passages = (Passage(inputs, 1), Passage(inputs, 1))
-    example: Any = None
-    walk = Walk(live, list(stack), [Item(objective, example, passages)])
+    passages = (Passage(inputs, 1, "reward"), Passage(inputs, 1, "reward"))
+    item: Any = SimpleNamespace(
+        passages=passages, log_likelihood=lambda _live, states: hidden.extend(states)
+    )
+    walk = Walk(live, list(stack), [item])
     walk.enter()
     for layer in range(len(stack)):
         walk.run(layer, go_on=False)
@@ -103,7 +104,7 @@ def test_a_walk_leaves_the_layers_as_they_were_when_it_is_stopped() -> None:
     own = vars(stack[0])["forward"] = stack[0].forward
     live: Any = SimpleNamespace(module=module, decoder=module.decoder)
     ids = torch.tensor([[5, 7]])
-    passage = Passage({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, 1)
+    passage = Passage({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, 1, "reward")
     item: Any = SimpleNamespace(passages=(passage,))
     walk = Walk(live, list(stack), [item])
     walk.enter()

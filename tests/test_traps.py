@@ -7,7 +7,7 @@ tensors; TSV that silently averages; WUDI-v2 in float16; an anchored pattern tha
 them stand traps found later.
 """
 
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,11 +27,11 @@ from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.resolving import lookup
 from merge_ops.task_vectors import mean, task_vectors
 from merge_ops.tensors import share
-from objectives import preference
 from objectives.data import Example
 from objectives.errors import ObjectiveError
-from objectives.objective import score_all
+from objectives.evaluation import score_all
 from objectives.preference import Preference
+from tests.family_processors import tiny_live
 
 
 def tensors(count: int, *shape: int, seed: int = 0) -> list[torch.Tensor]:
@@ -51,24 +51,22 @@ class Constant(nn.Module):
 
 
 @pytest.fixture
-def pairs(monkeypatch: pytest.MonkeyPatch) -> Preference:
-    """Five pairs whose decoder gives zeros, so that the score head alone decides."""
-    monkeypatch.setattr(preference, "replay", lambda _live, rows: torch.zeros(rows, 3, 4))
-    monkeypatch.setattr(Preference, "_capture", lambda *_: [4, 4, 2])  # rows of each batch
-    examples = [Example(f"e{i}", "?", (), {}, "all") for i in range(5)]
-    cache: Any = SimpleNamespace(get=lambda _live, _split, make: make())
-    return Preference("p", {"test": examples}, batch_size=2, cache=cache)
+def pairs() -> Preference:
+    """Five pairs."""
+    texts = {"chosen": "w7 w8", "rejected": "w9"}
+    examples = [Example(f"e{i}", f"w{i}", (), texts, "all") for i in range(5)]
+    return Preference("p", {"test": examples})
 
 
 def test_a_constant_scorer_wins_no_preference(pairs: Preference) -> None:
-    live: Any = SimpleNamespace(score_head=Constant(1.0))
+    live = replace(tiny_live("llava"), score_head=Constant(1.0))
     assert score_all(pairs, live, "test").value() == 0.0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_scorer_that_is_not_finite_wins_no_preference(pairs: Preference, value: float) -> None:
-    live: Any = SimpleNamespace(score_head=Constant(value))
-    with pytest.raises(ObjectiveError, match="p: e0: its score is"):
+    live = replace(tiny_live("llava"), score_head=Constant(value))
+    with pytest.raises(ObjectiveError, match=r"p: e\d: its score is"):
         score_all(pairs, live, "test")
 
 

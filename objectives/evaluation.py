@@ -1,0 +1,118 @@
+"""Evaluations: objectives scored on a live model, block by block."""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any, cast
+
+from objectives.blocks import Ask, Block, make_blocks
+from objectives.engine import Engine
+from objectives.errors import ObjectiveError
+from objectives.live_model import LiveModel
+from objectives.objective import ModelObjective, Objective, RequestObjective
+from objectives.plan import Plan, make_plan
+from objectives.records import ExampleScore, ScoreSet, Split
+from objectives.request import Reply, Request
+
+BlockScores = tuple[tuple[ExampleScore, ...], ...]
+"""Scores of one block, by objective."""
+
+
+class Evaluation:
+    """Some objectives on one live model, candidate after candidate.
+
+    What does not change between candidates is done once: requests, tokens, batches, and all that
+    runs before the decoder. A block's scores do not depend on which blocks were scored before.
+    """
+
+    def __init__(
+        self, live: LiveModel, objectives: Sequence[Objective], engine: Engine | None = None
+    ) -> None:
+        """Args: `engine` may serve several evaluations of the same live model."""
+        self._live = live
+        self._objectives = tuple(objectives)
+        self._engine = engine or Engine()
+        self._blocks: dict[Split, tuple[Block, ...]] = {}
+        self._plans: dict[tuple[Split, int], Plan] = {}
+
+    def blocks(self, split: Split) -> tuple[Block, ...]:
+        """The blocks of a split in their fixed order; the first ones represent the whole."""
+        if split not in self._blocks:
+            settings = self._engine.settings
+            made = make_blocks(self._objectives, split, settings.block, settings.seed)
+            self._blocks[split] = made
+        return self._blocks[split]
+
+    def score(self, block: Block) -> BlockScores:
+        """Scores of one block's examples, one tuple per objective, in the block's order.
+
+        Raises:
+            ObjectiveError: a score is not finite, with the example named; or the model lacks what
+                an objective asks for.
+        """
+        found: list[list[ExampleScore]] = [[] for _ in self._objectives]
+        if block.runs is not None:
+            objective = self._objectives[block.runs]
+            assert isinstance(objective, ModelObjective)
+            for part in objective.score(self._live, block.split):
+                found[block.runs] += part
+        elif block.asks:
+            replies = self._engine.answer(self._live, self._plan(block))
+            for ask in block.asks:
+                found[ask.objective].append(self._judge(ask, replies))
+        for objective, scores in zip(self._objectives, found, strict=True):
+            for score in scores:
+                if not isfinite(score.value):
+                    raise ObjectiveError(
+                        f"{objective.name}: {score.id}: its score is {score.value}."
+                    )
+        return tuple(map(tuple, found))
+
+    def score_sets(self, split: Split) -> tuple[ScoreSet, ...]:
+        """All examples of a split, in the order of the data, one set per objective."""
+        found: list[dict[str, ExampleScore]] = [{} for _ in self._objectives]
+        for block in self.blocks(split):
+            for own, scores in zip(found, self.score(block), strict=True):
+                own |= {score.id: score for score in scores}
+        return tuple(
+            ScoreSet(o.name, o.average, o.weight, tuple(own[e.id] for e in o.examples(split)))
+            for o, own in zip(self._objectives, found, strict=True)
+        )
+
+    def replies(self, split: Split) -> Iterator[tuple[Ask, tuple[Reply, ...]]]:
+        """What the model says to each example's requests, unjudged, block by block."""
+        for block in self.blocks(split):
+            if block.asks:
+                told = self._engine.answer(self._live, self._plan(block))
+                yield from ((ask, tuple(told[r] for r in ask.requests)) for ask in block.asks)
+
+    def record(self) -> dict[str, list[dict[str, Any]]]:
+        """The batches of every block scored so far, by split."""
+        record: dict[str, list[dict[str, Any]]] = {}
+        for (split, _), plan in sorted(self._plans.items()):
+            record.setdefault(split, []).append(plan.record())
+        return record
+
+    def _plan(self, block: Block) -> Plan:
+        key = (block.split, block.index)
+        if key not in self._plans:
+            requests = [request for ask in block.asks for request in ask.requests]
+            self._plans[key] = make_plan(self._live, requests)
+        return self._plans[key]
+
+    def _judge(self, ask: Ask, replies: dict[Request, Reply]) -> ExampleScore:
+        objective = cast(RequestObjective, self._objectives[ask.objective])
+        own = [replies[request] for request in ask.requests]
+        for reply in own:
+            for value in (reply.score, reply.log_probability):
+                if value is not None and not isfinite(value):
+                    raise ObjectiveError(
+                        f"{objective.name}: {ask.example.id}: its score is {value}."
+                    )
+        return objective.judge(ask.example, own)
+
+
+def score_all(
+    objective: Objective, live: LiveModel, split: Split, engine: Engine | None = None
+) -> ScoreSet:
+    """Score every example of a split on the model as it is now."""
+    return Evaluation(live, [objective], engine).score_sets(split)[0]
