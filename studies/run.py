@@ -54,7 +54,9 @@ def run_study(study: StudyFile) -> dict[str, Any]:
             warn(line)
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
-        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks, engine)
+        evaluator = Evaluator(
+            resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
+        )
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)
             own = _search(study, evaluator, SEARCH, deadline, mirror)

@@ -9,7 +9,6 @@ from optuna.trial import FrozenTrial
 from merge_ops.errors import UserError
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
-from objectives.records import combined
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
 from search.warm_start import WARM
@@ -104,6 +103,7 @@ def _score(
     digest = evaluator.digest(recipe)
     try:
         scored = evaluator.score(recipe, "selection")
+        value = evaluator.signal(scored.sets)
     except (UserError, ObjectiveError) as error:
         return Outcome(
             proposal.values,
@@ -116,5 +116,4 @@ def _score(
             proposal.tags,
         )
     seconds = {"suggest": suggest, **scored.seconds}
-    value = combined(scored.sets)
     return Outcome(proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags)

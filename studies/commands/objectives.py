@@ -16,8 +16,8 @@ def objectives(
     from rich.table import Column, Table
 
     from objectives.preset import all_presets, find_preset
-    from studies.config import KINDS
     from studies.console import say
+    from studies.kinds import KINDS
 
     if preset is not None:
         _show(find_preset(preset))
@@ -28,18 +28,10 @@ def objectives(
     say(kinds)
     table = Table(Column("preset", no_wrap=True), "kind", "metric", "columns", "citation")
     for found in all_presets():
-        scored = found.kind if _runs(found) else f"{found.kind} (data only)"
         columns = ", ".join(found.rule.required)
-        table.add_row(found.name, scored, found.metric, columns, escape(found.citation))
+        table.add_row(found.name, found.kind, found.metric, columns, escape(found.citation))
     say(table)
     say("`mergetuna objectives PRESET` shows one. In study.yaml: `objectives: [{preset: NAME}]`.")
-
-
-def _runs(preset: "Preset") -> bool:
-    """Whether a study can score it today."""
-    from studies.data_settings import cannot_score
-
-    return cannot_score(preset) is None
 
 
 def _show(preset: "Preset") -> None:
