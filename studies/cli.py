@@ -7,6 +7,7 @@ import typer
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
 from studies.commands.align import align
+from studies.commands.baselines import baselines
 from studies.commands.best import best
 from studies.commands.convert import convert
 from studies.commands.demo import demo
@@ -33,7 +34,7 @@ def _root() -> None:
 
 for command in (
     *(init, run, trials, best, merge, align, families, convert, methods, objectives),
-    *(statistics, ui, demo),
+    *(statistics, baselines, ui, demo),
 ):
     app.command()(command)
 app.command("eval")(evaluate)

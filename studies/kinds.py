@@ -20,7 +20,7 @@ Share = Annotated[float, Field(ge=0)]
 class GenerationConfig(ObjectiveBase):
     """A written answer, judged by a metric."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("exact_match",)
+    metrics: ClassVar[tuple[str, ...]] = ("any metric",)
 
     kind: Literal["generation"]
     metric: str = "exact_match"

@@ -1,7 +1,6 @@
 """Studies of every kind of objective: from lines of a study file to scores on the zoo."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,25 @@ from typing import Any
 import pytest
 
 from merge_ops.errors import UserError
+from objectives.data import with_suffix
 from objectives.errors import ObjectiveError
 from objectives.generation import Generation
+from objectives.judging import Judge
+from objectives.likelihood import Likelihood
 from objectives.multiple_choice import MultipleChoice
-from objectives.objective import Objective
-from objectives.records import SPLITS, ExampleScore, ScoreSet
-from objectives.smooth import smooth_scores
-from studies.evaluator import Evaluator
+from objectives.objective import RequestObjective
+from objectives.picking import Picking
+from objectives.preset import find_preset
+from objectives.reading import read_source
+from objectives.records import SPLITS
+from studies.ledger import read_trials
+from studies.makers import make_objective
 from studies.objectives_setup import make_objectives
 from studies.run import run_study
 from studies.setup import read_study
 from tests.published import write_copy
 
+Write = Callable[..., Path]
 MODELS = """\
 name: s
 target: models/vlm
@@ -31,10 +37,11 @@ search: {knobs: {weight: [0, 1]}}
 runtime: {device: cpu, threads: 1}
 tracking: {enabled: false}
 """
+QUICK: dict[str, Any] = {"budget": {"trials": 2}, "compare": False, "confirm_top": 1}
 
 
 @pytest.fixture
-def write(tmp_path: Path, demo_folder: Path) -> Callable[..., Path]:
+def write(tmp_path: Path, demo_folder: Path) -> Write:
     """Write a study file with these lines of objectives."""
     (tmp_path / "models").symlink_to(demo_folder / "models")
 
@@ -96,18 +103,86 @@ def test_the_search_maximises_the_signal_and_reports_show_the_metric(
     write: Write, tmp_path: Path, signal: str
 ) -> None:
     data = rows(tmp_path, 12)
-    path = write(
-        f"  - {{name: c, kind: choice, mode: text, signal: {signal}, {data}}}\n",
-        **QUICK,
-    )
-    study = read_study(path)
+    lines = f"  - {{name: c, kind: choice, mode: text, signal: {signal}, {data}}}\n"
+    study = read_study(write(lines, **QUICK))
     results = run_study(study)
-    (trial, *_) = Ledger(study.out, SEARCH, {}).trials if False else ledger_trials(study.out)
-    figure = trial.user_attrs["figures"]["c"]
-    objective = make_objectives(study.config, study.folder).main[0]
-    evaluator = Evaluator(
-        load_models(study), (objective,), study.out, smooth=frozenset({"c"} & {"c"})
-    )
-    assert (trial.value == figure) == (signal == "metric")
-    assert results["rows"][-1]["objectives"]["c"]["n"] == 4
-    assert evaluator is not None
+    for trial in read_trials(study.out, "search"):
+        figure = trial.user_attrs["figures"]["c"]
+        assert figure * 4 == int(figure * 4)  # a share of four
+        assert (trial.value == figure) == (signal == "metric")
+    shown = results["rows"][-1]["objectives"]["c"]
+    assert shown["n"] == 4
+    assert shown["value"] * 4 == int(shown["value"] * 4)
+
+
+def test_examples_without_options_are_left_out_of_a_choice_and_told(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        {"pid": str(i), "query": f"{i} ?", "answer": "x", "choices": ["x", "y"] if i % 3 else []}
+        for i in range(12)
+    ]
+    (tmp_path / "math.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = "data: math.jsonl, split: {selection: 2, confirm: 2, test: rest}"
+    study = read_study(write(f"  - {{preset: mathvista, kind: choice, {data}}}\n"))
+    (objective,) = make_objectives(study.config, study.folder).main
+    assert sum(len(objective.examples(split)) for split in SPLITS) == 8
+    told = " ".join(capsys.readouterr().err.split())
+    assert "left out 4 of 12 examples, which have no options" in told
+
+
+def test_categories_may_be_a_group_of_the_examples(write: Write, tmp_path: Path) -> None:
+    (config,) = read_study(write("  - {preset: mmstar, categories: colour}\n")).config.objectives
+    assert config.categories == "colour"
+    write_copy("mmstar", tmp_path)
+    data = "data: {selection: test.parquet, confirm: test.parquet, test: test.parquet}"
+    study = read_study(write(f"  - {{preset: mmstar, categories: colour, {data}}}\n"))
+    with pytest.raises(ObjectiveError, match=r"has no group 'colour'; it has l2_category"):
+        make_objectives(study.config, study.folder)
+
+
+def score_questions(live: Any, examples: Any) -> dict[str, float]:
+    """A user's own function: 1 for questions of an even length."""
+    assert live.module is not None
+    return {example.id: float(len(example.question) % 2 == 0) for example in examples}
+
+
+def test_a_user_s_function_is_a_study_s_objective(write: Write, tmp_path: Path) -> None:
+    data = rows(tmp_path, 12)
+    function = "function: 'tests.test_kind_studies:score_questions'"
+    line = f"  - {{name: p, kind: python, {function}, {data}}}\n"
+    study = read_study(write(line, **QUICK))
+    results = run_study(study)
+    assert results["rows"][-1]["objectives"]["p"]["n"] == 4
+    wrong = line.replace("score_questions", "score_answers")
+    bad = read_study(write(wrong))
+    with pytest.raises(ObjectiveError, match="has no function 'score_answers'"):
+        make_objectives(bad.config, bad.folder)
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        ("{name: c, kind: choice, mode: written, signal: smooth, data: x}", "signal smooth needs"),
+        ("{name: c, kind: judge, votes: 3, data: x}", "3 votes at temperature 0 are all the same"),
+        ("{name: c, kind: likelihood, signal: smooth, data: x}", "set `distractors: true`"),
+        ("{name: c, kind: generation, prompt: Think., data: x}", "must hold {question}"),
+        ("{name: c, kind: python, function: mine, data: x}", "objectives.0.function"),
+        ("{name: c, kind: lm_eval}", "objectives.0.harness_task: this key"),
+    ],
+)
+def test_mistakes_are_placed_in_the_file(write: Write, objective: str, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read_study(write(f"  - {objective}\n"))
+    assert message in str(raised.value)
+    assert "study.yaml:" in str(raised.value)
+
+
+def test_roles_that_a_kind_needs_and_data_lack_are_named(write: Write) -> None:
+    (config,) = read_study(write("  - {preset: gqa, kind: likelihood}\n")).config.objectives
+    rule = find_preset("best_of_n").rule
+    assert rule.required
+    from tests.test_kinds import responses
+
+    with pytest.raises(ObjectiveError, match="the kind likelihood needs answer, but example q"):
+        make_objective(config, dict.fromkeys(SPLITS, (responses(1.0),)))
