@@ -1,4 +1,4 @@
-"""A user's own metric, imported from `module:function`."""
+"""A user's own function, imported from `module:function`."""
 
 import importlib
 import inspect
@@ -14,37 +14,52 @@ Judge = Callable[..., Any]
 
 
 def import_judge(module_name: str, function_name: str) -> Judge:
-    """The function, whose failures then name it and the example.
+    """A metric, whose failures then name it and the example.
+
+    Raises:
+        ObjectiveError: as `import_function`.
+    """
+    path = f"{module_name}:{function_name}"
+    return _named(import_function("metric", path, ("response", "example")), path)
+
+
+def import_function(what: str, path: str, arguments: tuple[str, ...]) -> Callable[..., Any]:
+    """The function at `module:function`.
 
     Importing runs the module, as `import` does anywhere: only from where Python looks for modules,
     never from a study's folder, which may come from a stranger.
 
+    Args:
+        what: what it is for, for messages.
+        path: where it is.
+        arguments: names of what it is called with, in their places.
+
     Raises:
         ObjectiveError: the module cannot be imported, has no such function, or the function does
-            not take a response and an example.
+            not take the arguments.
     """
-    path = f"{module_name}:{function_name}"
+    module_name, _, function_name = path.partition(":")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a user's file may raise anything
         raise ObjectiveError(
-            f"metric {path}: the module {module_name!r} cannot be imported: "
+            f"{what} {path}: the module {module_name!r} cannot be imported: "
             f"{type(error).__name__}: {error}. It must be installed or lie on PYTHONPATH."
         ) from None
-    fn = getattr(module, function_name, None)
+    fn: Callable[..., Any] | None = getattr(module, function_name, None)
     if not callable(fn):
         held = [n for n, v in vars(module).items() if inspect.isfunction(v) and n[0] != "_"]
         raise ObjectiveError(
-            f"metric {path}: {module_name} has no function {function_name!r}; it has "
+            f"{what} {path}: {module_name} has no function {function_name!r}; it has "
             f"{', '.join(sorted(held)) or 'none'}."
         )
     try:
-        inspect.signature(fn).bind("response", "example")
+        inspect.signature(fn).bind(*arguments)
     except (TypeError, ValueError) as error:
         raise ObjectiveError(
-            f"metric {path}: it must be callable as f(response, example), but {error}."
+            f"{what} {path}: it must be callable as f({', '.join(arguments)}), but {error}."
         ) from None
-    return _named(fn, path)
+    return fn
 
 
 def _named(fn: Judge, path: str) -> Judge:

@@ -7,6 +7,7 @@ import typer
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
 from studies.commands.align import align
+from studies.commands.baselines import baselines
 from studies.commands.best import best
 from studies.commands.convert import convert
 from studies.commands.demo import demo
@@ -37,8 +38,8 @@ def _root() -> None:
 
 
 for command in (
-    *(init, run, status, trials, best, report, export, merge, evaluate, align, families),
-    *(convert, methods, objectives, samplers, statistics, ui, demo),
+    *(init, run, status, trials, best, report, export, merge, evaluate, baselines, align),
+    *(families, convert, methods, objectives, samplers, statistics, ui, demo),
 ):
     name = "eval" if command is evaluate else command.__name__
     app.command(name, epilog=epilog(name))(command)

@@ -51,12 +51,12 @@ def parent_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
     target = study.template.kept_from()
     place = study.target_index()
     name = study.labels[place] if place is not None else "target"
-    alone = _only(study.template, target)
+    alone = only(study.template, target)
     rows = [Row(f"{name} alone", alone, objectives.main)]
     rows += [Row(f"{name} alone, {how}", alone, o) for how, o in objectives.rivals.items()]
     for label, source in zip(study.labels, study.template.models, strict=True):
         if source.model != target:
-            recipe = _only(study.template, source.model)
+            recipe = only(study.template, source.model)
             rows.append(Row(f"{label} alone, no image", recipe, objectives.without_image))
             rows.append(Row(f"{label} layers in {name}", recipe, objectives.main))
     return rows
@@ -78,7 +78,7 @@ def published_rows(study: StudyFile, objectives: ObjectiveSet) -> list[Row]:
     return rows
 
 
-def _only(template: Recipe, model: str) -> Recipe:
+def only(template: Recipe, model: str) -> Recipe:
     """The merged tensors of one model alone, inside the target."""
     source = Source(model, {"weight": (Entry(None, 1.0),)})
     plain = replace(template, base_model=None, parameters={}, tasks={}, statistics=None)

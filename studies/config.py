@@ -1,38 +1,31 @@
 """study.yaml: its schema. Checked once here; everything behind it takes plain arguments."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
-from objectives.quotas import Size
-from objectives.records import SPLITS, Average, Split
 from search.coupling import Coupling
 from search.modules import REST
 from search.racing import RACING
 from search.samplers import Sampler
 from search.warm_start import DEFAULT_GRIDS
+from studies.kinds import ObjectiveConfig
+from studies.strict import Strict
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Expert(_Strict):
+class Expert(Strict):
     """A model that is merged; the target itself may be one."""
 
     model: str
     name: str | None = None
 
 
-class KnobSearch(_Strict):
+class KnobSearch(Strict):
     """How one knob is searched; `[low, high]` alone is short for its range."""
 
     range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
@@ -56,7 +49,7 @@ class KnobSearch(_Strict):
         return low, high
 
 
-class Search(_Strict):
+class Search(Strict):
     """What varies; nothing where the method has no knob."""
 
     knobs: dict[str, KnobSearch] = Field(default_factory=dict)
@@ -95,112 +88,7 @@ class Search(_Strict):
         return self
 
 
-class DataFiles(_Strict):
-    """Where examples come from: a file, a folder, or `owner/name:split` on the hub.
-
-    One source for each split, or one `source` that the splits of `split` are drawn from; a single
-    text is that source.
-    """
-
-    source: str | None = None
-    selection: str | None = None
-    confirm: str | None = None
-    test: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _single(cls, value: Any) -> Any:
-        return {"source": value} if isinstance(value, str) else value
-
-
-def _size(value: Any) -> Any:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    share = isinstance(value, float) and not 0 < value < 1
-    if value != "rest" and (not number or share or value <= 0):
-        raise ValueError(
-            f"must be a number of examples, a share below 1.0, or rest, but is {value!r}"
-        )
-    return value
-
-
-class SplitSizes(_Strict):
-    """How many examples of the source each split gets; a split that is not named gets none."""
-
-    selection: Annotated[Any, AfterValidator(_size)] = None
-    confirm: Annotated[Any, AfterValidator(_size)] = None
-    test: Annotated[Any, AfterValidator(_size)] = None
-    seed: int = 0
-
-    @model_validator(mode="after")
-    def _one_rest(self) -> "SplitSizes":
-        sizes = list(self.sizes().values())
-        if not sizes:
-            raise ValueError("must name a size for selection, confirm or test")
-        if sizes.count("rest") > 1:
-            raise ValueError("only one split can be the rest")
-        return self
-
-    def sizes(self) -> dict[Split, Size]:
-        """The size of each split that is named."""
-        return {split: size for split in SPLITS if (size := getattr(self, split)) is not None}
-
-
-class ObjectiveBase(_Strict):
-    """What objectives of all kinds can say.
-
-    `metrics` is what the kind scores by without being asked; `suffix_apart`, that it writes the
-    options between question and suffix itself.
-    """
-
-    metrics: ClassVar[tuple[str, ...]] = ()
-    suffix_apart: ClassVar[bool] = False
-
-    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
-    preset: str | None = None
-    search_on: str | None = None
-    data: DataFiles = Field(default_factory=DataFiles)
-    split: SplitSizes | None = None
-    task: str | None = None
-    weight: Annotated[float, Field(gt=0)] = 1.0
-    average: Average = "micro"
-    columns: dict[str, str] = Field(default_factory=dict)
-    limit: Annotated[int, Field(gt=0)] | None = None
-    sample: Literal["head", "reservoir"] = "head"
-    stream: bool = False
-    on_bad: Literal["error", "skip"] = "error"
-    suffix: str = ""
-
-
-class GenerationConfig(ObjectiveBase):
-    """Exact match of a written answer."""
-
-    metrics: ClassVar[tuple[str, ...]] = ("exact_match",)
-
-    kind: Literal["generation"]
-    max_new_tokens: Annotated[int, Field(gt=0)] = 16
-    constrained_to: list[str] = Field(default_factory=list)
-
-
-class PreferenceConfig(ObjectiveBase):
-    """Preference pairs scored by the reward head, or by the model's own log-probabilities."""
-
-    metrics: ClassVar[tuple[str, ...]] = ("pair_accuracy",)
-
-    kind: Literal["preference"]
-    scorer: Literal["reward_head", "log_probability"] = "reward_head"
-
-
-ObjectiveConfig = Annotated[GenerationConfig | PreferenceConfig, Field(discriminator="kind")]
-
-KINDS: dict[str, type[ObjectiveBase]] = {
-    get_args(config.model_fields["kind"].annotation)[0]: config
-    for config in get_args(get_args(ObjectiveConfig)[0])
-}
-"""What a study can score. A further kind is a class in the union above and a function in
-`studies.objectives_setup.MAKERS`."""
-
-
-class StatisticsConfig(_Strict):
+class StatisticsConfig(Strict):
     """What the experts are observed on, for methods with statistics."""
 
     objective: str | dict[str, str] | None = None
@@ -218,13 +106,13 @@ class StatisticsConfig(_Strict):
         return split
 
 
-class WarmRecipe(_Strict):
+class WarmRecipe(Strict):
     """A recipe file as a first point."""
 
     recipe: str
 
 
-class WarmStudy(_Strict):
+class WarmStudy(Strict):
     """The best trials of an earlier study as first points, or its found recipe."""
 
     study: str
@@ -234,7 +122,7 @@ class WarmStudy(_Strict):
 WarmStart = str | WarmRecipe | WarmStudy
 
 
-class Budget(_Strict):
+class Budget(Strict):
     """When the search ends: at whichever limit comes first."""
 
     trials: Annotated[int, Field(gt=0)] | None = 100
@@ -254,7 +142,7 @@ class Budget(_Strict):
         return self
 
 
-class RacingConfig(_Strict):
+class RacingConfig(Strict):
     """Candidates that cannot enter the best stop before all items are scored."""
 
     rule: RACING = "off"
@@ -263,14 +151,14 @@ class RacingConfig(_Strict):
     block: Annotated[int, Field(gt=0)] = 128
 
 
-class Tracking(_Strict):
+class Tracking(Strict):
     """Where finished trials are mirrored."""
 
     enabled: bool = True
     uri: str | None = None
 
 
-class RuntimeConfig(_Strict):
+class RuntimeConfig(Strict):
     """How the live model runs."""
 
     device: str = "auto"
@@ -289,7 +177,7 @@ class RuntimeConfig(_Strict):
     template: str = "target"
 
 
-class StudyConfig(_Strict):
+class StudyConfig(Strict):
     """One study."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")]

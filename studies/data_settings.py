@@ -9,7 +9,9 @@ from merge_ops.yaml_file import YamlFile
 from objectives.preset import DRAWN, Preset, all_presets, find_preset
 from objectives.quotas import Size
 from objectives.records import SPLITS, Split
-from studies.config import KINDS, ObjectiveBase, StudyConfig
+from studies.config import StudyConfig
+from studies.kinds import KINDS
+from studies.objective_config import ObjectiveBase
 
 
 def with_presets(file: YamlFile) -> YamlFile:
@@ -70,6 +72,8 @@ def cannot_score(preset: Preset, kind: str | None = None) -> str | None:
     if config is None:
         known = ", ".join(KINDS)
         return f"is of the kind {kind}, which a study cannot score yet (it scores {known})"
+    if config.any_preset and preset.kind in ("generation", "choice"):
+        return None
     if "metric" not in config.model_fields and preset.metric not in config.metrics:
         own = ", ".join(config.metrics)
         return f"is scored by {preset.metric}, but the kind {kind} scores by {own} alone"

@@ -14,7 +14,8 @@ from merge_ops.resident import ResidentModel
 from objectives.engine import Engine
 from objectives.evaluation import Evaluation
 from objectives.objective import Objective
-from objectives.records import ScoreSet, Split
+from objectives.records import ScoreSet, Split, combined
+from objectives.smooth import smooth_scores
 from search.candidate import members
 
 TEST_READS = "test_reads.jsonl"
@@ -44,6 +45,7 @@ class Evaluator:
         identities: sha256 of the models, for digests.
         tasks: whose view scores an objective, by the objective's name, for recipes with views.
         engine: answers what the objectives ask; its caches serve all of them.
+        smooth: names of objectives whose smooth twin the search maximises.
     """
 
     resident: ResidentModel
@@ -52,6 +54,7 @@ class Evaluator:
     identities: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
     engine: Engine = field(default_factory=Engine)
+    smooth: frozenset[str] = frozenset()
     _evaluations: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
 
     def score(
@@ -92,6 +95,14 @@ class Evaluator:
             seconds["build"] += built - start
             seconds["score"] += time.perf_counter() - built
         return Scored(tuple(sets[i] for i in range(len(chosen))), seconds)
+
+    def signal(self, sets: Sequence[ScoreSet]) -> float:
+        """What the search maximises: the combined score, or smooth twins in place of some.
+
+        Raises:
+            ObjectiveError: an objective with a twin gave an example no margin.
+        """
+        return combined([smooth_scores(s) if s.objective in self.smooth else s for s in sets])
 
     def evaluation(self, objectives: Sequence[Objective]) -> Evaluation:
         """These objectives on the live model; made once, with its batches and captured prompts."""

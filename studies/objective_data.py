@@ -1,12 +1,13 @@
 """The examples of a study's objectives: read, told apart, divided into splits, and recorded."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from objectives.data import Example, with_suffix
 from objectives.errors import ObjectiveError
+from objectives.harness import HARNESS, read_documents
 from objectives.images import HASHES
 from objectives.reading import Reading, Taking, read_source
 from objectives.records import SPLITS, Split
@@ -14,8 +15,12 @@ from objectives.rules import Roles, RowRule, plain_rule
 from objectives.splitting import Division, Pool, divide
 from objectives.tables import READERS
 from objectives.twins import RULES, marks, why
-from studies.config import ObjectiveBase, StudyConfig
+from studies.config import StudyConfig
 from studies.data_settings import Origin, drawn_sizes, origins
+from studies.objective_config import ObjectiveBase
+
+RolesOf = Mapping[str, Callable[[Any], Roles]]
+"""What each kind of objective needs of an example, by its config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class StudyData:
     notes: tuple[str, ...]
 
 
-def read_study_data(config: StudyConfig, folder: Path, roles: Mapping[str, Roles]) -> StudyData:
+def read_study_data(config: StudyConfig, folder: Path, roles: RolesOf) -> StudyData:
     """Read the data of all objectives and divide them.
 
     Args:
@@ -46,12 +51,14 @@ def read_study_data(config: StudyConfig, folder: Path, roles: Mapping[str, Roles
     """
     known: dict[str, Reading] = {}
     pools = []
+    fitting: list[str] = []
     for objective in config.objectives:
-        rule = plain_rule(roles[objective.kind])
-        readings = {
-            split: _read(objective, origin, rule, folder, known)
-            for split, origin in origins(objective).items()
-        }
+        needs = roles[objective.kind](objective)
+        rule = plain_rule(needs)
+        readings = {}
+        for split, origin in origins(objective).items():
+            reading = _read(objective, origin, rule, folder, known)
+            readings[split] = _fitted(objective, needs, reading, fitting)
         _check_ids(objective.name, readings)
         pools.append(_pool(objective, readings))
     division = divide(pools)
@@ -67,7 +74,37 @@ def read_study_data(config: StudyConfig, folder: Path, roles: Mapping[str, Roles
     }
     notes = [note for reading in known.values() for note in reading.notes()]
     record = _record(config, division, known)
-    return StudyData(splits, record, (*notes, *division.notes()))
+    return StudyData(splits, record, (*notes, *fitting, *division.notes()))
+
+
+def _fitted(objective: ObjectiveBase, needs: Roles, reading: Reading, notes: list[str]) -> Reading:
+    """The examples that the objective can score, in the categories that it asks for.
+
+    A data set that mixes questions with and without options gives a choice only the former.
+    """
+    examples = reading.examples
+    if "options" in needs.lists:
+        examples = tuple(e for e in examples if e.lists.get("options"))
+        left_out = len(reading.examples) - len(examples)
+        if not examples:
+            raise ObjectiveError(f"{objective.name}: {reading.source}: no example has options.")
+        if left_out:
+            notes.append(
+                f"{objective.name}: {reading.source}: left out {left_out} of "
+                f"{len(reading.examples)} examples, which have no options"
+            )
+    if objective.categories is not None:
+        examples = tuple(_grouped(objective.name, e, objective.categories) for e in examples)
+    return replace(reading, examples=examples)
+
+
+def _grouped(name: str, example: Example, group: str) -> Example:
+    if group not in example.groups:
+        known = ", ".join(example.groups) or "none"
+        raise ObjectiveError(
+            f"{name}: categories: example {example.id} has no group {group!r}; it has {known}."
+        )
+    return replace(example, category=example.groups[group])
 
 
 def _read(
@@ -78,6 +115,8 @@ def _read(
     known: dict[str, Reading],
 ) -> Reading:
     """Read a source, unless another objective has read it in the same way."""
+    if origin.source.startswith(HARNESS):
+        return _documents(objective, origin.source, folder, known)
     source = _located(origin.source, folder)
     rule = plain if origin.preset is None else origin.preset.rule
     settings = {} if origin.preset is None else origin.preset.settings
@@ -92,6 +131,17 @@ def _read(
     if key not in known:
         known[key] = read_source(source, rule, taking)
     return known[key]
+
+
+def _documents(
+    objective: ObjectiveBase, source: str, folder: Path, known: dict[str, Reading]
+) -> Reading:
+    """The documents of a task of lm-evaluation-harness."""
+    own: str | None = getattr(objective, "tasks_folder", None)
+    examples = read_documents(source.removeprefix(HARNESS), str(folder / own) if own else None)
+    examples = examples[: objective.limit]
+    known[source] = Reading(source, examples, len(examples), {}, {})
+    return known[source]
 
 
 def _columns(objective: ObjectiveBase, rule: RowRule) -> Mapping[str, str]:

@@ -1,23 +1,18 @@
 """From the `objectives:` of a study file to objectives with their data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from objectives.data import Example
-from objectives.generation import ROLES as GENERATION_ROLES
 from objectives.generation import Generation
 from objectives.objective import Objective
-from objectives.preference import ROLES as PREFERENCE_ROLES
+from objectives.picking import Picking
 from objectives.preference import Preference
-from objectives.records import Split
-from objectives.rules import Roles
 from studies.config import StudyConfig
 from studies.console import warn
+from studies.makers import ROLES, make_objective
 from studies.objective_data import read_study_data
-
-Data = Mapping[Split, Sequence[Example]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +24,14 @@ class ObjectiveSet:
         without_image: the same examples, the images not shown.
         rivals: other ways to score the target alone, by the name of their row.
         data: which examples stand in which split, and what was left out, for the study's folder.
+        smooth: names of those whose smooth twin the search maximises.
     """
 
     main: tuple[Objective, ...]
     without_image: tuple[Objective, ...]
     rivals: dict[str, tuple[Objective, ...]]
     data: Mapping[str, Any] = field(default_factory=dict)
+    smooth: frozenset[str] = frozenset()
 
 
 def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
@@ -46,59 +43,35 @@ def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
     data = read_study_data(config, folder, ROLES)
     for note in data.notes:
         warn(note)
-    main = tuple(MAKERS[o.kind](o, data.splits[o.name]) for o in config.objectives)
+    main = tuple(make_objective(o, data.splits[o.name]) for o in config.objectives)
     return ObjectiveSet(
         main=main,
-        without_image=tuple(replace(o, image=False) for o in main),
+        without_image=tuple(map(without_image, main)),
         rivals=_rivals(config, main),
         data=data.record,
+        smooth=frozenset(
+            o.name for o in config.objectives if getattr(o, "signal", "metric") == "smooth"
+        ),
     )
 
 
-def _generation(config: Any, data: Data) -> Generation:
-    return Generation(
-        name=config.name,
-        data=data,
-        average=config.average,
-        weight=config.weight,
-        max_new_tokens=config.max_new_tokens,
-    )
+def without_image(objective: Objective) -> Objective:
+    """The same with no image shown; itself, if it never shows one."""
+    if not hasattr(objective, "image"):
+        return objective
+    blind: Objective = replace(objective, image=False)  # type: ignore[type-var]
+    return blind
 
 
-def _preference(config: Any, data: Data) -> Preference:
-    return Preference(
-        name=config.name,
-        data=data,
-        average=config.average,
-        weight=config.weight,
-        scorer=config.scorer,
-    )
-
-
-MAKERS: dict[str, Callable[[Any, Data], Generation | Preference]] = {
-    "generation": _generation,
-    "preference": _preference,
-}
-"""How an objective of each kind is made of its config and its data."""
-
-ROLES = {
-    "generation": Roles(texts=GENERATION_ROLES),
-    "preference": Roles(texts=PREFERENCE_ROLES),
-}
-"""What each kind needs of an example."""
-
-
-def _rivals(
-    config: StudyConfig, main: Sequence[Generation | Preference]
-) -> dict[str, tuple[Objective, ...]]:
-    """The target's answer constrained to a list; its own log-probability as a judge of pairs."""
+def _rivals(config: StudyConfig, main: Sequence[Objective]) -> dict[str, tuple[Objective, ...]]:
+    """The target's answer constrained to a list; its own log-probability as a judge."""
     constrained: list[Objective] = []
     judged: list[Objective] = []
     for setting, objective in zip(config.objectives, main, strict=True):
         allowed = tuple(getattr(setting, "constrained_to", ()))
-        if isinstance(objective, Generation):
-            constrained.append(replace(objective, allowed=allowed) if allowed else objective)
-        elif objective.scorer == "reward_head":
+        bound = isinstance(objective, Generation) and allowed
+        constrained.append(replace(objective, allowed=allowed) if bound else objective)  # type: ignore[type-var]
+        if isinstance(objective, (Preference, Picking)) and objective.scorer == "reward_head":
             judged.append(replace(objective, scorer="log_probability"))
     rivals: dict[str, tuple[Objective, ...]] = {}
     if any(getattr(setting, "constrained_to", ()) for setting in config.objectives):

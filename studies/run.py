@@ -58,7 +58,9 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         write_about(study, objectives.main, resident.layers)
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
-        evaluator = Evaluator(resident, objectives.main, study.out, known, tasks, engine)
+        evaluator = Evaluator(
+            resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
+        )
         with _Mirrored(study) as mirror:
             deadline = _deadline(study)
             own = _search(study, evaluator, SEARCH, deadline, mirror)
@@ -116,10 +118,12 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
         return None
     blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
     whole = any(block.runs is not None for block in blocks)
-    if study.template.has_views() or whole or len(blocks) < 2:
+    if study.template.has_views() or whole or evaluator.smooth or len(blocks) < 2:
         why = (
             "a candidate is several views of one recipe"
             if study.template.has_views()
+            else "the search follows a smooth signal, whose items have no score of their own"
+            if evaluator.smooth
             else "an objective scores all its items at once"
             if whole
             else f"all items are one block of {racing.block}; choose a smaller racing.block"

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from merge_ops.errors import UserError
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
-from objectives.records import ScoreSet, combined
+from objectives.records import ScoreSet
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
 from search.warm_start import WARM
@@ -119,6 +119,7 @@ def _score(
 
     try:
         scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
+        value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
     except (UserError, ObjectiveError) as error:
         return Outcome(
             proposal.values,
@@ -131,7 +132,6 @@ def _score(
             proposal.tags,
         )
     seconds = {"suggest": suggest, **scored.seconds}
-    value = combined(scored.sets) if worth[0] is None else worth[0]
     found = Outcome(
         proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags
     )

@@ -13,9 +13,9 @@ from objectives.errors import ObjectiveError
 from objectives.records import SPLITS
 from objectives.tables import Table, open_table
 from studies.cli import app
-from studies.config import KINDS
+from studies.kinds import KINDS
+from studies.makers import MAKERS, ROLES
 from studies.objective_data import StudyData, read_study_data
-from studies.objectives_setup import MAKERS, ROLES
 from studies.setup import StudyFile, read_study
 from studies.splits_file import claim_splits
 from tests.published import encoded, picture, stored, write_copy
@@ -190,12 +190,12 @@ def test_ids_that_begin_anew_in_each_file_are_refused(write: Write, tmp_path: Pa
             "'vl_rewardbench'?",
         ),
         (
-            "{preset: mmmu_pro}",
-            "8:6: objectives.0.preset: mmmu_pro is of the kind choice, which a study",
+            "{preset: mmmu_pro, kind: preference}",
+            "8:6: objectives.0.preset: mmmu_pro is scored by choice_letter, but the kind",
         ),
         (
-            "{preset: chartqa}",
-            "preset: chartqa is scored by relaxed_accuracy, but the kind generation scores",
+            "{preset: chartqa, kind: best_of_n}",
+            "preset: chartqa is scored by relaxed_accuracy, but the kind best_of_n scores",
         ),
         (
             "{preset: gqa, on_bad: ignore}",
@@ -275,7 +275,7 @@ def test_a_study_that_has_begun_goes_on_with_the_same_examples(tmp_path: Path) -
 def test_the_command_lists_kinds_and_presets_and_shows_one() -> None:
     runner = CliRunner()
     listed = runner.invoke(app, ["objectives"]).output
-    for word in ("generation", "preference", "vl_rewardbench", "textvqa", "choice (data only)"):
+    for word in ("generation", "preference", "vl_rewardbench", "textvqa", "choice", "lm_eval"):
         assert word in listed
     shown = runner.invoke(app, ["objectives", "vl_rewardbench"]).output
     for word in ("human_ranking", "pair_accuracy", "arXiv:2411.17451", "from rlaif_v_400"):

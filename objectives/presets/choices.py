@@ -103,6 +103,7 @@ PRESETS = (
         rule=RowRule(("id", "image", "options", "answer"), ("subject",), _mmmu_pro_vision),
         citation=_MMMU_PRO,
         suffix=_LETTER,
+        settings={"list_options": False},
     ),
     Preset(
         name="mmstar",
@@ -114,5 +115,6 @@ PRESETS = (
         ),
         citation="Chen et al., MMStar, arXiv:2403.20330",
         suffix=_LETTER,
+        settings={"average": "macro", "categories": "l2_category"},
     ),
 )

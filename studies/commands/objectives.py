@@ -18,8 +18,8 @@ def objectives(
     from rich.table import Column, Table
 
     from objectives.preset import all_presets, find_preset
-    from studies.config import KINDS
     from studies.console import say, say_json
+    from studies.kinds import KINDS
 
     if as_json:
         found_presets = all_presets() if preset is None else [find_preset(preset)]
@@ -35,9 +35,8 @@ def objectives(
     say(kinds)
     table = Table(Column("preset", no_wrap=True), "kind", "metric", "columns", "citation")
     for found in all_presets():
-        scored = found.kind if _runs(found) else f"{found.kind} (data only)"
         columns = ", ".join(found.rule.required)
-        table.add_row(found.name, scored, found.metric, columns, escape(found.citation))
+        table.add_row(found.name, found.kind, found.metric, columns, escape(found.citation))
     say(table)
     say("`mergetuna objectives PRESET` shows one. In study.yaml: `objectives: [{preset: NAME}]`.")
 

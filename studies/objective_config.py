@@ -1,0 +1,89 @@
+"""What objectives of all kinds can say in a study file: data, splits, names and weights."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from objectives.quotas import Size
+from objectives.records import SPLITS, Average, Split
+from studies.strict import Strict
+
+
+class DataFiles(Strict):
+    """Where examples come from: a file, a folder, or `owner/name:split` on the hub.
+
+    One source for each split, or one `source` that the splits of `split` are drawn from; a single
+    text is that source.
+    """
+
+    source: str | None = None
+    selection: str | None = None
+    confirm: str | None = None
+    test: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+def _size(value: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    share = isinstance(value, float) and not 0 < value < 1
+    if value != "rest" and (not number or share or value <= 0):
+        raise ValueError(
+            f"must be a number of examples, a share below 1.0, or rest, but is {value!r}"
+        )
+    return value
+
+
+class SplitSizes(Strict):
+    """How many examples of the source each split gets; a split that is not named gets none."""
+
+    selection: Annotated[Any, AfterValidator(_size)] = None
+    confirm: Annotated[Any, AfterValidator(_size)] = None
+    test: Annotated[Any, AfterValidator(_size)] = None
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_rest(self) -> "SplitSizes":
+        sizes = list(self.sizes().values())
+        if not sizes:
+            raise ValueError("must name a size for selection, confirm or test")
+        if sizes.count("rest") > 1:
+            raise ValueError("only one split can be the rest")
+        return self
+
+    def sizes(self) -> dict[Split, Size]:
+        """The size of each split that is named."""
+        return {split: size for split in SPLITS if (size := getattr(self, split)) is not None}
+
+
+class ObjectiveBase(Strict):
+    """What objectives of all kinds can say.
+
+    `metrics` is what the kind scores by without being asked; `any_preset`, that it takes
+    data sets whatever their metric; `suffix_apart`, that it writes the options between question
+    and suffix itself.
+    `categories` names a group of the examples that takes the place of their category.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ()
+    any_preset: ClassVar[bool] = False
+    suffix_apart: ClassVar[bool] = False
+
+    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    preset: str | None = None
+    search_on: str | None = None
+    data: DataFiles = Field(default_factory=DataFiles)
+    split: SplitSizes | None = None
+    task: str | None = None
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    average: Average = "micro"
+    columns: dict[str, str] = Field(default_factory=dict)
+    limit: Annotated[int, Field(gt=0)] | None = None
+    sample: Literal["head", "reservoir"] = "head"
+    stream: bool = False
+    on_bad: Literal["error", "skip"] = "error"
+    suffix: str = ""
+    categories: str | None = None
