@@ -19,9 +19,13 @@ from search.modules import REST
 from search.samplers import Sampler
 from search.warm_start import DEFAULT_GRIDS
 
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
+
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Expert(_Strict):
@@ -47,6 +51,8 @@ class KnobSearch(_Strict):
             raise ValueError("range must be [low, high]")
         elif not self.range[0] < self.range[1]:
             raise ValueError(f"must be [low, high] with low < high, but is {self.range}")
+        elif self.log and not self.range[0] > 0:
+            raise ValueError(f"a logarithmic range begins above 0, but is {self.range}")
         return self
 
     def ends(self) -> tuple[float, float]:
@@ -60,7 +66,7 @@ class Search(_Strict):
 
     knobs: dict[str, KnobSearch] = Field(default_factory=dict)
     choices: dict[str, list[Any]] = Field(default_factory=dict)
-    bands: Annotated[int, Field(gt=0)] | Literal["layers"] | list[int] | None = None
+    bands: Count | Literal["layers"] | list[int] | None = None
     curve: Annotated[int, Field(gt=1)] | None = None
     modules: list[Literal["attention", "mlp", "norms"]] | dict[str, list[str]] = Field(
         default_factory=list
@@ -73,6 +79,13 @@ class Search(_Strict):
         if not isinstance(knobs, dict):
             return knobs
         return {k: {"range": v} if isinstance(v, list) else v for k, v in knobs.items()}
+
+    @field_validator("bands")
+    @classmethod
+    def _in_order(cls, bands: Any) -> Any:
+        if isinstance(bands, list) and (bands[:1] != [0] or sorted(set(bands)) != bands):
+            raise ValueError(f"must be the first layer of each group, from 0 up, but are {bands}")
+        return bands
 
     @field_validator("modules")
     @classmethod
@@ -128,7 +141,7 @@ class SplitSizes(_Strict):
     selection: Annotated[Any, AfterValidator(_size)] = None
     confirm: Annotated[Any, AfterValidator(_size)] = None
     test: Annotated[Any, AfterValidator(_size)] = None
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _one_rest(self) -> "SplitSizes":
@@ -154,7 +167,7 @@ class ObjectiveBase(_Strict):
     metrics: ClassVar[tuple[str, ...]] = ()
     suffix_apart: ClassVar[bool] = False
 
-    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    name: Annotated[str, Field(pattern=r"^[\w-]+$", max_length=100)]
     preset: str | None = None
     search_on: str | None = None
     data: DataFiles = Field(default_factory=DataFiles)
@@ -163,7 +176,7 @@ class ObjectiveBase(_Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
     average: Average = "micro"
     columns: dict[str, str] = Field(default_factory=dict)
-    limit: Annotated[int, Field(gt=0)] | None = None
+    limit: Count | None = None
     sample: Literal["head", "reservoir"] = "head"
     stream: bool = False
     on_bad: Literal["error", "skip"] = "error"
@@ -176,7 +189,7 @@ class GenerationConfig(ObjectiveBase):
     metrics: ClassVar[tuple[str, ...]] = ("exact_match",)
 
     kind: Literal["generation"]
-    max_new_tokens: Annotated[int, Field(gt=0)] = 16
+    max_new_tokens: Count = 16
     constrained_to: list[str] = Field(default_factory=list)
 
 
@@ -204,7 +217,7 @@ class StatisticsConfig(_Strict):
 
     objective: str | dict[str, str] | None = None
     split: Literal["selection", "confirm", "test"] = "selection"
-    items: Annotated[int, Field(gt=0)] = 64
+    items: Count = 64
 
     @field_validator("split")
     @classmethod
@@ -227,29 +240,36 @@ class WarmStudy(_Strict):
     """The best trials of an earlier study as first points, or its found recipe."""
 
     study: str
-    best: Annotated[int, Field(gt=0)] = 10
+    best: Count = 10
 
 
 WarmStart = str | WarmRecipe | WarmStudy
 
 
+def _duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+
+
 class Budget(_Strict):
     """When the search ends: at whichever limit comes first."""
 
-    trials: Annotated[int, Field(gt=0)] | None = 100
-    timeout: str | None = None
-
-    @field_validator("timeout")
-    @classmethod
-    def _readable(cls, text: str | None) -> str | None:
-        if text is not None:
-            seconds(text)
-        return text
+    trials: Count | None = 100
+    timeout: Duration | None = None
+    items: Count | None = None
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    patience: Count | None = None
 
     @model_validator(mode="after")
     def _some_limit(self) -> "Budget":
-        if self.trials is None and self.timeout is None:
-            raise ValueError("a budget needs `trials` or `timeout`")
+        if self.trials is None and self.timeout is None and self.items is None:
+            raise ValueError(
+                "a budget needs `trials`, `timeout` or `items`; `target` and `patience` may never "
+                "be reached"
+            )
         return self
 
 
@@ -260,25 +280,32 @@ class Tracking(_Strict):
     uri: str | None = None
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu|npu|hpu)(:[0-9]{1,3})?", text):
+        raise ValueError(f"a device is auto, cpu, cuda, cuda:1 or mps, but is {text[:80]!r}")
+    return text
+
+
 class RuntimeConfig(_Strict):
     """How the live model runs."""
 
-    device: str = "auto"
-    threads: Annotated[int, Field(gt=0)] | None = None
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    threads: Count | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     image_backend: Literal["pil", "torchvision"] | None = None
-    batch_size: Annotated[int, Field(gt=0)] = 64
+    batch_size: Count = 64
     kernels: Literal["auto", "compiled", "eager"] = "auto"
     memory_gb: Annotated[float, Field(gt=0)] | None = None
     cache_gb: Annotated[float, Field(ge=0)] = 4.0
     template: str = "target"
+    disk_wait: Duration = "1h"
 
 
 class StudyConfig(_Strict):
     """One study."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
     target: str
     base: str | None = None
     experts: Annotated[list[Expert], Field(min_length=1)]
@@ -292,10 +319,10 @@ class StudyConfig(_Strict):
     sampler: Sampler = "tpe"
     warm_start: list[WarmStart] = Field(default_factory=lambda: list[WarmStart](DEFAULT_GRIDS))
     budget: Budget = Field(default_factory=Budget)
-    confirm_top: Annotated[int, Field(gt=0)] = 8
+    confirm_top: Count = 8
     compare: bool = True
-    seed: int = 0
-    out: str | None = None
+    seed: Seed = 0
+    out: Text | None = None
     tracking: Tracking = Field(default_factory=Tracking)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
@@ -308,6 +335,7 @@ class StudyConfig(_Strict):
         return objectives
 
 
+_TEN_YEARS = 10 * 366 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -315,9 +343,10 @@ def seconds(text: str) -> float:
     """A duration such as "90s", "30m", "8h" or "1d" in seconds.
 
     Raises:
-        ValueError: the text is no duration.
+        ValueError: the text is no duration, or none between a hundredth of a second and ten years.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
-    if found is None:
-        raise ValueError(f"a duration reads like 90s, 30m, 8h or 1d, but is {text!r}")
-    return float(found[1]) * _UNITS[found[2]]
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd])", text.strip())
+    number = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0.01 <= number <= _TEN_YEARS:
+        raise ValueError(f"a duration reads like 90s, 30m, 8h or 1d, but is {text[:80]!r}")
+    return number
