@@ -30,13 +30,15 @@ from search.points import solutions
 from search.samplers import make_proposer, resolve_sampler
 from search.selection import confirm
 from search.warm_start import vlrm_58
+from studies.budget import Limits
 from studies.demo.stage import stage_demo
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
+from studies.interruption import Interruption
 from studies.ledger import SEARCH, Ledger
 from studies.objectives_setup import make_objectives
 from studies.racing import Racer, is_whole, saved
-from studies.search_loop import Limits, SearchPlan, run_search
+from studies.search_loop import SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models, read_study
 from studies.space_setup import make_space
 
@@ -142,7 +144,9 @@ def _run_grid(study: StudyFile, evaluator: Evaluator) -> dict[str, Any]:
     plan = SearchPlan(space, points, make_proposer("random", space.dimensions(), 0), "grid")
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder), SEARCH, space.dimensions())
-        run_search(plan, ledger, evaluator, Limits(len(points), None), lambda _: None)
+        run_search(
+            plan, ledger, evaluator, Limits(len(points), None), Interruption(), lambda _: None
+        )
         return {"items": _items(evaluator) * len(points), **_outcome(plan, ledger, evaluator)}
 
 
@@ -161,7 +165,7 @@ def _run_case(
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder), SEARCH, dimensions)
         with suppress(_EnoughError):
-            run_search(plan, ledger, evaluator, Limits(None, None), run.on_trial)
+            run_search(plan, ledger, evaluator, Limits(None, None), Interruption(), run.on_trial)
         told = _outcome(plan, ledger, evaluator)
         told |= {"items": run.used, "reached": run.reached, "racing": saved(ledger.trials)}
         return told | ({"wrong": _wrong_stops(plan, ledger, evaluator)} if race else {})

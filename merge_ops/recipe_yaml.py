@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,7 @@ from merge_ops.rewriting import Rewrite, all_methods
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
 from merge_ops.statistics_yaml import StatisticsBlock, read_statistics
+from merge_ops.template_file import template_problems
 from merge_ops.view_recipes import task_problems
 from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
 
@@ -23,7 +24,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _Model(_Strict):
@@ -32,13 +33,13 @@ class _Model(_Strict):
 
 
 class _Block(_Strict):
-    version: Literal[1]
+    version: Annotated[int, Field(ge=1, le=1)]  # Literal[1] would take true
     target: str
     reward_head: str | None = None
     exclude: list[str] = Field(default_factory=list)
     towers: dict[str, str] = Field(default_factory=dict)
     template: str = "target"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     statistics: StatisticsBlock | None = None
     tasks: dict[str, str] = Field(default_factory=dict)
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -167,6 +168,7 @@ def _misfits(recipe: Recipe, op: Method) -> Problems:
         problems += op.misfits(recipe)
     else:
         problems += count_problems(recipe, op)
+    problems += template_problems(recipe.template, ("mergetuna", "template"))
     if recipe.template == "reward_head" and recipe.reward_head is None:
         text = "mergetuna.template: 'reward_head' needs the key reward_head"
         problems.append((("mergetuna", "template"), text))

@@ -58,10 +58,14 @@ def locate(text: str, folder: Path) -> str:
 
 
 def _locate(text: str, folder: Path) -> str:
-    local = folder / Path(text).expanduser()
-    if text and local.is_dir():
-        return str(local.resolve())
-    if local.parent != folder and local.parent.is_dir():  # a path with a slip in its last part
+    try:
+        local = folder / Path(text).expanduser()
+        if text and local.is_dir():
+            return str(local.resolve())
+        nearly = local.parent != folder and local.parent.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # too long; no such user; a zero byte
+        raise ValueError(f"{text[:80]!r} cannot be a folder: {error}") from None
+    if nearly:  # a path with a slip in its last part
         hint = did_you_mean(local.name, (p.name for p in local.parent.iterdir()))
         raise ValueError(f"there is no folder {text!r}{hint}")
     if not _HUB_ID.fullmatch(text):
@@ -77,7 +81,10 @@ def _one_adapter(text: str) -> str:
 
 
 def _is_folder(text: str, folder: Path | None) -> bool:
-    return bool(text) and ((folder or Path()) / Path(text).expanduser()).is_dir()
+    try:
+        return bool(text) and ((folder or Path()) / Path(text).expanduser()).is_dir()
+    except (OSError, RuntimeError):  # too long; no such user
+        return False
 
 
 def relative(reference: str, folder: Path) -> str:

@@ -84,7 +84,8 @@ def _setting(value: Any, op: Method, key: str, place: Location, problems: Proble
         where = (*place, i)
         if not isinstance(item, dict) or "value" not in item or item.keys() - {"filter", "value"}:
             text = f"{'.'.join(map(str, where))}: each entry must be {{filter: text, value: ...}}"
-            problems.append((where, text))
+            extra = sorted(item.keys() - {"filter", "value"}) if isinstance(item, dict) else []
+            problems.append(((*where, *extra[:1]), text))
             continue
         pattern = item.get("filter")
         if pattern is not None and not isinstance(pattern, str):
@@ -111,7 +112,9 @@ def _checked(value: Any, op: Method, key: str, place: Location, problems: Proble
         value = bool(value)  # as mergekit, which takes 1.0 for true
     problem = _knob_problem(value, key) if key in op.knobs else _option_problem(value, op, key)
     if problem:
-        problems.append((place, f"{'.'.join(map(str, place))}: {problem}, but got {value!r}"))
+        bad = _bad_entry(value, key) if key in op.knobs else ()
+        text = f"{'.'.join(map(str, place))}: {problem}, but got {value!r}"
+        problems.append(((*place, *bad), text))
         return 0.0
     if key not in op.knobs:
         return value
@@ -125,6 +128,12 @@ def _knob_problem(value: Any, key: str) -> str | None:
     if key == "density" and not all(0 <= v <= 1 for v in numbers):
         return "a density is a share and must lie in [0, 1]"
     return None
+
+
+def _bad_entry(value: Any, key: str) -> Location:
+    """The first entry of a gradient that is wrong, or nothing."""
+    entries = value if isinstance(value, list) else []
+    return next(((i,) for i, entry in enumerate(entries) if _knob_problem([entry], key)), ())
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ from merge_ops.yaml_file import Location
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class SliceSource(_Strict):

@@ -14,6 +14,9 @@ Location = tuple[str | int, ...]
 """The keys and indices that lead from the top of the file to a value."""
 
 _SHOWN = 80  # characters of a wrong value that a message repeats
+_LONGEST = 1000  # characters of one message
+_MOST = 50  # problems that are listed
+_KINDS = {"CommentedSeq": "list"}
 
 Schema = TypeVar("Schema", bound="BaseModel")
 
@@ -46,10 +49,22 @@ class YamlFile:
 
     def error(self, problems: Iterable[tuple[Location, str]]) -> UserError:
         """Make one error of all problems, in the order of the file."""
-        placed = sorted((self.where(location), text) for location, text in problems)
-        return UserError(
-            "\n".join(f"{self.path}:{line}:{column}: {text}" for (line, column), text in placed)
-        )
+        return _one_error(self.path, [(*self.where(place), text) for place, text in problems])
+
+
+def _one_error(path: Path, problems: Iterable[tuple[int, int, str]]) -> UserError:
+    """One line for each problem, in the order of the file; a flood of them is cut."""
+    placed = sorted(problems)
+    lines = [f"{path}:{line}:{column}: {_clipped(text)}" for line, column, text in placed[:_MOST]]
+    if len(placed) > _MOST:
+        line, column, _ = placed[_MOST]
+        lines.append(f"{path}:{line}:{column}: and {len(placed) - _MOST} more problems from here")
+    return UserError("\n".join(lines))
+
+
+def _clipped(text: str) -> str:
+    text = " ".join(text.splitlines())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _place(node: Any, step: str | int) -> tuple[int, int] | None:
@@ -61,36 +76,45 @@ def _place(node: Any, step: str | int) -> tuple[int, int] | None:
 
 
 def read_yaml(path: Path) -> YamlFile:
-    """Read `path` with a safe loader (YAML 1.2; duplicate keys are an error).
+    """Read `path` within bounds (YAML 1.2; duplicate keys and tags are errors).
 
     Raises:
-        UserError: the file is missing, is not YAML, or is not a mapping at its top.
+        UserError: the file is missing or too large, is not YAML, or is not a mapping at its top.
     """
+    from merge_ops.yaml_nodes import MAX_BYTES
+
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    if len(content) > MAX_BYTES:
+        raise UserError(
+            f"{path}:1:1: must not be larger than {MAX_BYTES:,} bytes; is it the right file?"
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
+        byte = f"0x{content[error.start]:02x}"
+        text = f"must be UTF-8 text, but holds the byte {byte}"
+        raise UserError(f"{path}:{line}:{column}: {text}") from None
     return parse_yaml(text, path)
 
 
 def parse_yaml(text: str, path: Path) -> YamlFile:
     """As `read_yaml`, for text that stands, or is to stand, in `path`."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from merge_ops.yaml_nodes import NodeError, load_tree
 
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        problem = " ".join((error.problem or str(error)).split())
-        raise UserError(f"{path}:{place}: not valid YAML: {problem}") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}:1:1: not valid YAML: {' '.join(str(error).split())}") from None
+        tree = load_tree(text)
+    except NodeError as error:
+        raise _one_error(path, error.problems) from None
     if not isinstance(tree, dict):
-        kind = "empty" if tree is None else f"a {type(tree).__name__}"
+        kind = "empty" if tree is None else f"a {_KINDS.get(type(tree).__name__, 'single value')}"
         raise UserError(
             f"{path}:1:1: the file must be a mapping of keys to values, but is {kind}."
         )

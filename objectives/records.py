@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Literal
+
+from objectives.errors import ObjectiveError
 
 Split = Literal["selection", "confirm", "test"]
 SPLITS: tuple[Split, ...] = ("selection", "confirm", "test")
@@ -69,6 +72,21 @@ class ScoreSet:
     def value(self) -> float:
         """The figure that the objective stands for."""
         return self.micro() if self.average == "micro" else self.macro()
+
+
+def check_finite(sets: Iterable[ScoreSet]) -> None:
+    """Refuse scores that are no numbers: no mean and no sampler could use them.
+
+    Raises:
+        ObjectiveError: one is NaN or infinite; it is named.
+    """
+    for one in sets:
+        for score in one.scores:
+            if not isfinite(score.value):
+                raise ObjectiveError(
+                    f"{one.objective}: scores must be finite, but example {score.id!r} got "
+                    f"{score.value}"
+                )
 
 
 def combined(sets: Sequence[ScoreSet]) -> float:

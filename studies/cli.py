@@ -1,5 +1,6 @@
 """The `mergetuna` command. Each command's imports are its own, so that --help answers at once."""
 
+import shlex
 import sys
 
 import typer
@@ -28,6 +29,7 @@ from studies.commands.trials import trials
 from studies.commands.ui import ui
 from studies.commands.zoo import zoo
 from studies.demo.zoo import ZooError
+from studies.interruption import Stopped
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
 
@@ -53,9 +55,18 @@ def main() -> None:
     except (UserError, ObjectiveError, ZooError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. Nothing scored is lost: the same command goes on from here.\n")
-        sys.exit(130)
+    except Stopped as stopped:  # typer itself sees to Ctrl-C outside of a study
+        sys.stderr.write(f"Stopped.{_how_to_go_on(sys.argv)}\n")
+        sys.exit(stopped.code)
+
+
+def _how_to_go_on(argv: list[str]) -> str:
+    if argv[1:2] not in (["run"], ["demo"]):
+        return ""
+    from studies.console import command_name
+
+    again = shlex.join([command_name(), *argv[1:]])
+    return f" No scored trial is lost; to go on from here: {again}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     field_validator,
     model_validator,
@@ -16,6 +17,10 @@ from search.samplers import Sampler
 from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
 from studies.strict import Strict
+
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Expert(Strict):
@@ -41,6 +46,8 @@ class KnobSearch(Strict):
             raise ValueError("range must be [low, high]")
         elif not self.range[0] < self.range[1]:
             raise ValueError(f"must be [low, high] with low < high, but is {self.range}")
+        elif self.log and not self.range[0] > 0:
+            raise ValueError(f"a logarithmic range begins above 0, but is {self.range}")
         return self
 
     def ends(self) -> tuple[float, float]:
@@ -54,7 +61,7 @@ class Search(Strict):
 
     knobs: dict[str, KnobSearch] = Field(default_factory=dict)
     choices: dict[str, list[Any]] = Field(default_factory=dict)
-    bands: Annotated[int, Field(gt=0)] | Literal["layers"] | list[int] | None = None
+    bands: Count | Literal["layers"] | list[int] | None = None
     curve: Annotated[int, Field(gt=1)] | None = None
     modules: list[Literal["attention", "mlp", "norms"]] | dict[str, list[str]] = Field(
         default_factory=list
@@ -67,6 +74,13 @@ class Search(Strict):
         if not isinstance(knobs, dict):
             return knobs
         return {k: {"range": v} if isinstance(v, list) else v for k, v in knobs.items()}
+
+    @field_validator("bands")
+    @classmethod
+    def _in_order(cls, bands: Any) -> Any:
+        if isinstance(bands, list) and (bands[:1] != [0] or sorted(set(bands)) != bands):
+            raise ValueError(f"must be the first layer of each group, from 0 up, but are {bands}")
+        return bands
 
     @field_validator("modules")
     @classmethod
@@ -93,7 +107,7 @@ class StatisticsConfig(Strict):
 
     objective: str | dict[str, str] | None = None
     split: Literal["selection", "confirm", "test"] = "selection"
-    items: Annotated[int, Field(gt=0)] = 64
+    items: Count = 64
 
     @field_validator("split")
     @classmethod
@@ -116,29 +130,36 @@ class WarmStudy(Strict):
     """The best trials of an earlier study as first points, or its found recipe."""
 
     study: str
-    best: Annotated[int, Field(gt=0)] = 10
+    best: Count = 10
 
 
 WarmStart = str | WarmRecipe | WarmStudy
 
 
+def _duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+
+
 class Budget(Strict):
     """When the search ends: at whichever limit comes first."""
 
-    trials: Annotated[int, Field(gt=0)] | None = 100
-    timeout: str | None = None
-
-    @field_validator("timeout")
-    @classmethod
-    def _readable(cls, text: str | None) -> str | None:
-        if text is not None:
-            seconds(text)
-        return text
+    trials: Count | None = 100
+    timeout: Duration | None = None
+    items: Count | None = None
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    patience: Count | None = None
 
     @model_validator(mode="after")
     def _some_limit(self) -> "Budget":
-        if self.trials is None and self.timeout is None:
-            raise ValueError("a budget needs `trials` or `timeout`")
+        if self.trials is None and self.timeout is None and self.items is None:
+            raise ValueError(
+                "a budget needs `trials`, `timeout` or `items`; `target` and `patience` may never "
+                "be reached"
+            )
         return self
 
 
@@ -147,8 +168,8 @@ class RacingConfig(Strict):
 
     rule: RACING = "off"
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
-    top: Annotated[int, Field(gt=0)] | None = None
-    block: Annotated[int, Field(gt=0)] = 128
+    top: Count | None = None
+    block: Count = 128
 
 
 class Tracking(Strict):
@@ -158,16 +179,22 @@ class Tracking(Strict):
     uri: str | None = None
 
 
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|(cuda|mps|xpu|npu|hpu)(:[0-9]{1,3})?", text):
+        raise ValueError(f"a device is auto, cpu, cuda, cuda:1 or mps, but is {text[:80]!r}")
+    return text
+
+
 class RuntimeConfig(Strict):
     """How the live model runs."""
 
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     shard: bool = False
-    threads: Annotated[int, Field(gt=0)] | None = None
+    threads: Count | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
     image_backend: Literal["pil", "torchvision"] | None = None
-    tokens_per_batch: Annotated[int, Field(gt=0)] | None = None
+    tokens_per_batch: Count | None = None
     writer: Literal["replay", "continuous"] = "replay"
     kernels: Literal["auto", "compiled", "eager"] = "auto"
     memory_gb: Annotated[float, Field(gt=0)] | None = None
@@ -175,12 +202,13 @@ class RuntimeConfig(Strict):
     cache_gb: Annotated[float, Field(ge=0)] = 4.0
     disk_cache_gb: Annotated[float, Field(ge=0)] = 0.0
     template: str = "target"
+    disk_wait: Duration = "1h"
 
 
 class StudyConfig(Strict):
     """One study."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")]
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)]
     target: str
     base: str | None = None
     experts: Annotated[list[Expert], Field(min_length=1)]
@@ -196,10 +224,10 @@ class StudyConfig(Strict):
     warm_start: list[WarmStart] = Field(default_factory=lambda: list[WarmStart](DEFAULT_GRIDS))
     budget: Budget = Field(default_factory=Budget)
     racing: RacingConfig = Field(default_factory=RacingConfig)
-    confirm_top: Annotated[int, Field(gt=0)] = 8
+    confirm_top: Count = 8
     compare: bool = True
-    seed: int = 0
-    out: str | None = None
+    seed: Seed = 0
+    out: Text | None = None
     tracking: Tracking = Field(default_factory=Tracking)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
@@ -212,6 +240,7 @@ class StudyConfig(Strict):
         return objectives
 
 
+_TEN_YEARS = 10 * 366 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -219,9 +248,10 @@ def seconds(text: str) -> float:
     """A duration such as "90s", "30m", "8h" or "1d" in seconds.
 
     Raises:
-        ValueError: the text is no duration.
+        ValueError: the text is no duration, or none between a hundredth of a second and ten years.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", text.strip())
-    if found is None:
-        raise ValueError(f"a duration reads like 90s, 30m, 8h or 1d, but is {text!r}")
-    return float(found[1]) * _UNITS[found[2]]
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhd])", text.strip())
+    number = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0.01 <= number <= _TEN_YEARS:
+        raise ValueError(f"a duration reads like 90s, 30m, 8h or 1d, but is {text[:80]!r}")
+    return number

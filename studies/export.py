@@ -15,6 +15,7 @@ from merge_ops.layout import Layout
 from merge_ops.live_tensors import whole_state
 from merge_ops.loading import DTYPES, HEAD_FILE
 from merge_ops.lowering import lower_recipe, needs_target
+from merge_ops.overwriting import harm
 from merge_ops.recipe import Recipe
 from merge_ops.recipe_text import write_recipe
 from merge_ops.recipe_yaml import read_recipe
@@ -127,7 +128,7 @@ def build_checkpoint(
         recipe = replace(recipe, out_dtype=dtype)
     if recipe.has_views():
         check_dtypes(recipe)
-    _check_out(recipe, out, reward_code=reward_code, overwrite=overwrite)
+    _check_out(recipe, path, out, reward_code=reward_code, overwrite=overwrite)
     resident = load_resident(recipe, runtime or Runtime(report=warn), also=needs_target(recipe))
     layout = Layout(resident.layers, tuple(resident.merged_names))
     recipe = lower_recipe(recipe, layout, path)
@@ -168,8 +169,15 @@ def _check_shard_size(text: str) -> None:
         raise UserError(f"--shard-size must be like 5GB or 200MB, but got {text!r}.")
 
 
-def _check_out(recipe: Recipe, out: Path, *, reward_code: bool, overwrite: bool) -> None:
+def _check_out(
+    recipe: Recipe, path: Path, out: Path, *, reward_code: bool, overwrite: bool
+) -> None:
     """Refuse what would fail, or do harm, once the model is computed."""
+    read = [path, *(Path(name) for name in (recipe.template,) if Path(name).is_absolute())]
+    read += [Path(recipe.statistics.path)] if recipe.statistics else []
+    lost = harm(out, read, [*recipe.references(), *recipe.tasks.values()])
+    if lost is not None:
+        raise UserError(f"--out {out}: {lost} and would be lost; choose another folder.")
     check_free(out, overwrite=overwrite)
     check_models(recipe, out)
     target = open_checkpoint(recipe.kept_from(), recipe.dtype)

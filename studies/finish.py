@@ -21,8 +21,11 @@ from studies.comparison import (
     published_rows,
     rival_rows,
 )
+from studies.config import seconds
 from studies.console import warn
+from studies.disk import with_room
 from studies.evaluator import Evaluator, count_test_reads
+from studies.ledger import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.pictures import rows_over_depth
@@ -72,10 +75,15 @@ def finish(
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
     results = _results(study, evaluator, own, finals, scored)
+    results["ended"] = {SEARCH: own.ended, **({GLOBAL: rival.ended} if rival else {})}
     recipe = own.space.decode(winner.trial.params)
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
     recipe = with_commits(with_provenance(study, evaluator, recipe, results, found))
-    write_study(study, evaluator, own, rival, recipe, results, found)
+    with_room(
+        lambda: write_study(study, evaluator, own, rival, recipe, results, found),
+        study.out,
+        seconds(study.config.runtime.disk_wait),
+    )
     table = (study.out / TABLE).read_text(encoding="utf-8")
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()

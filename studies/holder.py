@@ -1,17 +1,11 @@
-"""Who runs a study: the lock of its folder, with the name of its holder in it."""
+"""Who runs a study just now: its lock, looked at and not taken."""
 
 import json
-import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from socket import gethostname
 
-from merge_ops.errors import UserError
-
-LOCK = ".lock"
+from studies.owner import LOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +21,6 @@ class Holder:
     pid: int | None
     host: str
     since: float | None
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the study's folder against a second coordinator.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as stream:
-        for patience in (0.2, 0.2, None):  # whoever looks at the lock holds it for a moment
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if patience is None:
-                    raise UserError(
-                        f"{folder}: another process is running this study; wait for it."
-                    ) from None
-                time.sleep(patience)
-        stream.truncate(0)
-        stream.write(json.dumps(asdict(Holder(os.getpid(), gethostname(), time.time()))))
-        stream.flush()
-        yield
 
 
 def holder(folder: Path) -> Holder | None:
@@ -72,6 +39,8 @@ def holder(folder: Path) -> Holder | None:
         else:
             return None
         try:
-            return Holder(**json.load(stream))
-        except (ValueError, TypeError):  # it took the lock this moment
+            content = json.load(stream)
+            since = datetime.fromisoformat(content["since"]).timestamp()
+            return Holder(content["pid"], content["host"], since)
+        except (ValueError, TypeError, KeyError):  # it took the lock this moment
             return Holder(None, "", None)

@@ -13,7 +13,7 @@ from studies.objective_config import ObjectiveBase
 
 Signal = Literal["metric", "smooth"]
 """What the search maximises on selection: the objective's figure, or its smooth twin."""
-Tokens = Annotated[int, Field(gt=0)]
+Tokens = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Share = Annotated[float, Field(ge=0)]
 
 
@@ -85,7 +85,7 @@ class JudgeConfig(ObjectiveBase):
     mode: JudgeMode = "score"
     votes: Annotated[int, Field(gt=0)] = 1
     temperature: Share = 0.0
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     max_new_tokens: Tokens = 32
     signal: Signal = "metric"
 

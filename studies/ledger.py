@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
 from search.proposer import STOPPED
+from studies.disk import Result, with_room
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome"]
@@ -63,18 +64,32 @@ class Ledger:
     trial it was scoring.
     """
 
-    def __init__(self, folder: Path, name: str, dimensions: Sequence[Coordinate]) -> None:
-        """Open or begin the search `name` in the journal of `folder`."""
+    def __init__(
+        self, folder: Path, name: str, dimensions: Sequence[Coordinate], *, disk_wait: float = 0.0
+    ) -> None:
+        """Open or begin the search `name` in the journal of `folder`.
+
+        Args:
+            folder: the study's.
+            name: of the search.
+            dimensions: what it varies.
+            disk_wait: seconds that a write waits for room on a full disk.
+        """
         self._folder = folder
+        self._disk_wait = disk_wait
         path = folder / JOURNAL
+        if path.is_symlink():
+            raise UserError(f"{path}: a ledger is a file of its own, but this is a link.")
         mend(path)
         self._distributions = {d.name: distribution(d) for d in dimensions}
-        self._study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            study_name=name,
-            direction="maximize",
-            load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),
+        self._study = self._written(
+            lambda: optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(path))),
+                study_name=name,
+                direction="maximize",
+                load_if_exists=True,
+                sampler=optuna.samplers.RandomSampler(),
+            )
         )
         self._trials = self._study.get_trials(deepcopy=False)
 
@@ -108,7 +123,7 @@ class Ledger:
             distributions={k: self._distributions[k] for k in outcome.values},
             user_attrs=attributes,
         )
-        self._study.add_trial(trial)
+        self._written(lambda: self._study.add_trial(trial))
         self._trials = self._study.get_trials(deepcopy=False)
         return self._trials[-1]
 
@@ -128,7 +143,13 @@ class Ledger:
                 "and scores of two studies cannot be mixed. Undo the change, or choose another "
                 "`out` folder; the budget and tracking may change freely."
             )
-        self._study.set_user_attr("study", digest)
+        self._written(lambda: self._study.set_user_attr("study", digest))
+
+    def _written(self, write: Callable[[], Result]) -> Result:
+        """Write to the journal; what a full disk let through of a line is taken back first."""
+        path = self._folder / JOURNAL
+        size = path.stat().st_size if path.exists() else 0
+        return with_room(write, self._folder, self._disk_wait, lambda: cut(path, size))
 
 
 def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
@@ -140,8 +161,8 @@ def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
 def mend(path: Path) -> None:
     """Undo what a crash may leave: a torn last line, and a lock whose owner is dead.
 
-    Only the study's one writer may call this (see `studies.holder`); Optuna could not read the
-    journal with the torn line, and for the lock Optuna would wait half a minute.
+    Only the study's one writer may call this (see `studies.owner`); with the torn line nobody
+    could read the journal, and for the lock Optuna would wait half a minute.
     """
     Path(f"{path}.lock").unlink(missing_ok=True)
     if not path.exists():
@@ -149,7 +170,13 @@ def mend(path: Path) -> None:
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
+        cut(path, whole)
+
+
+def cut(path: Path, size: int) -> None:
+    """Shorten a file to `size` bytes, on the disk itself."""
+    if path.exists() and path.stat().st_size > size:
         with path.open("r+b") as stream:
-            stream.truncate(whole)
+            stream.truncate(size)
             stream.flush()
             os.fsync(stream.fileno())

@@ -43,7 +43,7 @@ class SplitSizes(Strict):
     selection: Annotated[Any, AfterValidator(_size)] = None
     confirm: Annotated[Any, AfterValidator(_size)] = None
     test: Annotated[Any, AfterValidator(_size)] = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
     def _one_rest(self) -> "SplitSizes":
@@ -72,7 +72,7 @@ class ObjectiveBase(Strict):
     any_preset: ClassVar[bool] = False
     suffix_apart: ClassVar[bool] = False
 
-    name: Annotated[str, Field(pattern=r"^[\w-]+$")]
+    name: Annotated[str, Field(pattern=r"^[\w-]+$", max_length=100)]
     preset: str | None = None
     search_on: str | None = None
     data: DataFiles = Field(default_factory=DataFiles)
@@ -81,7 +81,7 @@ class ObjectiveBase(Strict):
     weight: Annotated[float, Field(gt=0)] = 1.0
     average: Average = "micro"
     columns: dict[str, str] = Field(default_factory=dict)
-    limit: Annotated[int, Field(gt=0)] | None = None
+    limit: Annotated[int, Field(gt=0, le=1_000_000_000)] | None = None
     sample: Literal["head", "reservoir"] = "head"
     stream: bool = False
     on_bad: Literal["error", "skip"] = "error"

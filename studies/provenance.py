@@ -14,7 +14,7 @@ from merge_ops.resident import ResidentModel
 from studies.setup import StudyFile
 
 _PACKAGES = ("mergetuna", "torch", "transformers", "optuna", "cma", "datasets", "numpy")
-_FREE = {"budget", "tracking", "out", "confirm_top", "compare", "name"}
+FREE = ("budget", "tracking", "out", "confirm_top", "compare", "name", "runtime.disk_wait")
 """Keys that may change between two runs of one study: they alter no trial."""
 
 
@@ -37,7 +37,10 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
         identities: sha256 of the models, by reference.
         whole: take in every key, so that any change of the file shows.
     """
-    settings = study.config.model_dump(exclude=set() if whole else _FREE)
+    settings = study.config.model_dump()
+    for key in () if whole else FREE:
+        head, _, tail = key.partition(".")
+        (settings[head] if tail else settings).pop(tail or head)
     named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
     settings["experts"] = [
         [identities[source.model], label]

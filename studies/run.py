@@ -2,26 +2,30 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from search.samplers import ONLY, make_proposer, resolve_sampler
 from studies.about import write_about
-from studies.config import seconds
+from studies.budget import Limits
+from studies.changes import check_changes, keep_settings
+from studies.config import Budget, seconds
 from studies.console import warn
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
-from studies.holder import sole_writer
+from studies.interruption import Interruption
 from studies.ledger import GLOBAL, SEARCH, Ledger
 from studies.objectives_setup import make_objectives
+from studies.owner import sole_writer
 from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.racing import Racer
-from studies.search_loop import Limits, Search, SearchPlan, run_search
+from studies.search_loop import Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
 from studies.space_setup import announce, make_space
 from studies.splits_file import claim_splits
@@ -34,14 +38,26 @@ _PATIENCE, _HASTE = 60.0, 10.0
 """Seconds that the tracker may take to catch up at the end of a finished or a stopped study."""
 
 
-def run_study(study: StudyFile) -> dict[str, Any]:
+def run_study(
+    study: StudyFile, *, budget: Budget | None = None, accept_changes: bool = False
+) -> dict[str, Any]:
     """Run, resume or re-read a study; returns its results, which also lie in `results.json`.
 
+    Args:
+        study: the checked file.
+        budget: another than the file's, for this run.
+        accept_changes: go on although keys that alter no trial have changed.
+
     Raises:
+        Stopped: by SIGINT or SIGTERM, after the running trial.
         UserError: models, data or ledger that do not fit the file, or another running process.
         ObjectiveError: data that cannot be scored.
     """
-    with sole_writer(study.out):
+    with Interruption() as interruption, sole_writer(study.out):
+        check_changes(study, accept=accept_changes)
+        as_filed = study
+        if budget is not None:
+            study = replace(study, config=study.config.model_copy(update={"budget": budget}))
         known = identities(study)
         study = attach(study)
         done = finished(study, known)
@@ -61,11 +77,15 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         evaluator = Evaluator(
             resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
         )
+        keep_settings(as_filed)
         with _Mirrored(study) as mirror:
-            deadline = _deadline(study)
-            own = _search(study, evaluator, SEARCH, deadline, mirror)
+            begun = time.monotonic()
+            own = _search(study, evaluator, SEARCH, begun, interruption, mirror)
             compare = study.config.compare and own.space.dimensions()
-            rival = _search(study, evaluator, GLOBAL, deadline, None) if compare else None
+            rival = None
+            if compare:
+                rival = _search(study, evaluator, GLOBAL, begun, interruption, None)
+                rival = _with_trials(rival)
             results, mirror.summary = finish(study, objectives, evaluator, own, rival)
         return results
 
@@ -106,9 +126,21 @@ class _Mirrored:
             self._mirror.notify()
 
 
-def _deadline(study: StudyFile) -> float | None:
-    timeout = study.config.budget.timeout
-    return None if timeout is None else time.monotonic() + seconds(timeout)
+def _limits(study: StudyFile, name: str, begun: float, trials: int | None) -> Limits:
+    """The budget of one search; of the time, the search by depth leaves its rival half."""
+    budget, deadline = study.config.budget, None
+    if budget.timeout is not None:
+        shared = name == SEARCH and study.config.compare
+        deadline = begun + seconds(budget.timeout) / (2 if shared else 1)
+    return Limits(trials, deadline, budget.items, budget.target, budget.patience)
+
+
+def _with_trials(rival: Search) -> Search | None:
+    """The rival, unless no time was left for it."""
+    if any(trial.value is not None for trial in rival.ledger.trials):
+        return rival
+    warn(f"the search without depth has no scored trial and is left out: {rival.ended}")
+    return None
 
 
 def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
@@ -138,7 +170,8 @@ def _search(
     study: StudyFile,
     evaluator: Evaluator,
     name: str,
-    deadline: float | None,
+    begun: float,
+    interruption: Interruption,
     mirror: _Mirrored | None,
 ) -> Search:
     """Run one of the study's two searches to the end of its budget."""
@@ -153,7 +186,7 @@ def _search(
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
     elif name == SEARCH:
         announce(config, space, sampler)
-    ledger = Ledger(study.out, name, dimensions)
+    ledger = Ledger(study.out, name, dimensions, disk_wait=seconds(config.runtime.disk_wait))
     ledger.claim(study_digest(study, evaluator.identities))
     plan = SearchPlan(
         space=space,
@@ -172,5 +205,7 @@ def _search(
 
         if mirror is not None:
             mirror.on_trial(ledger.trials)
-        run_search(plan, ledger, evaluator, Limits(trials, deadline), on_trial)
-    return Search(space, ledger)
+        limits = _limits(study, name, begun, trials)
+        ended = run_search(plan, ledger, evaluator, limits, interruption, on_trial)
+    warn(f"{config.name}, {name}: ended by {ended}")
+    return Search(space, ledger, ended)

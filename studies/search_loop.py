@@ -9,33 +9,16 @@ from optuna.trial import FrozenTrial
 from merge_ops.errors import UserError
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
-from objectives.records import ScoreSet
+from objectives.records import ScoreSet, check_finite
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
 from search.warm_start import WARM
+from studies.breaker import hopeless
+from studies.budget import Limits
 from studies.evaluator import Evaluator
+from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
-
-_HOPELESS = 3  # so many failures and nothing else: the study itself is at fault
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a search ends; the trial being scored is finished first.
-
-    Attributes:
-        trials: finished trials, those of earlier runs included; None for any number.
-        deadline: `time.monotonic()` at which no further trial begins; None for never.
-    """
-
-    trials: int | None
-    deadline: float | None
-
-    def reached(self, finished: int) -> bool:
-        """Whether no further trial may begin."""
-        late = self.deadline is not None and time.monotonic() >= self.deadline
-        return late or (self.trials is not None and finished >= self.trials)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +42,17 @@ class SearchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One finished search."""
+    """One finished search.
+
+    Attributes:
+        space: what varied.
+        ledger: its trials.
+        ended: which limit ended it, in words.
+    """
 
     space: SearchSpace
     ledger: Ledger
+    ended: str
 
 
 def run_search(
@@ -70,26 +60,33 @@ def run_search(
     ledger: Ledger,
     evaluator: Evaluator,
     limits: Limits,
+    interruption: Interruption,
     on_trial: Callable[[FrozenTrial], None],
-) -> None:
+) -> str:
     """Score points until a limit is reached; goes on where an earlier run stopped.
 
+    Returns:
+        Why it ended, in words.
+
     Raises:
-        UserError: every trial fails; the reason is the first trial's.
+        UserError: trials fail again and again; the reason is theirs.
+        Stopped: somebody asked for it; the running trial was finished first.
     """
-    while not limits.reached(len(ledger.trials)):
-        start = time.perf_counter()
-        proposal, source = _next(plan, ledger.trials)
-        if proposal is None:
-            return
-        suggest = time.perf_counter() - start
-        trial = ledger.tell(_score(plan, proposal, source, evaluator, suggest, ledger.trials))
-        on_trial(trial)
-        first = ledger.trials[:_HOPELESS]
-        if len(first) == _HOPELESS == len(ledger.trials) and all(t.value is None for t in first):
-            raise UserError(
-                f"the first {_HOPELESS} trials failed: {first[0].user_attrs['reason']}"
+    begun = len(ledger.trials)
+    while (ended := limits.reached(ledger.trials)) is None:
+        with interruption.trial():
+            start = time.perf_counter()
+            proposal, source = _next(plan, ledger.trials)
+            if proposal is None:
+                return "the sampler has no further point"
+            suggest = time.perf_counter() - start
+            on_trial(
+                ledger.tell(_score(plan, proposal, source, evaluator, suggest, ledger.trials))
             )
+        reason = hopeless(ledger.trials, begun)
+        if reason is not None:
+            raise UserError(reason)
+    return ended
 
 
 def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal | None, str]:
@@ -119,6 +116,7 @@ def _score(
 
     try:
         scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
+        check_finite(scored.sets)
         value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
     except (UserError, ObjectiveError) as error:
         return Outcome(

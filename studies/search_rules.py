@@ -37,7 +37,7 @@ def method_problems(config: StudyConfig) -> Problems:
     problems: Problems = []
     for place, name in listed:
         dotted = ".".join(map(str, place))
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             text = f"{dotted}: there is no merge method {name!r}; known are {sorted(known)}"
             problems.append((place, text))
         elif len(listed) > 1 and (known[name].traits.views or known[name].traits.statistics):

@@ -14,11 +14,13 @@ from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import Rewrite, find_method
 from merge_ops.settings_yaml import Problems, read_settings
+from merge_ops.template_file import template_problems
 from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.warm_start import GRIDS
 from studies.config import StudyConfig
 from studies.console import warn
 from studies.data_settings import data_problems, with_presets
+from studies.out_folder import out_folder, out_problems
 from studies.search_rules import (
     Choices,
     method_problems,
@@ -95,19 +97,19 @@ def read_study(path: Path) -> StudyFile:
     template = _template(config, searched_methods(config), path.parent, problems)
     names = [e.name or _short_name(e.model, path.parent) for e in config.experts]
     template = replace(template, tasks=template_tasks(template, op, names))
-    problems += _misfits(config) + task_misfits(config, op, names, template.tasks)
+    problems += _misfits(config, template) + task_misfits(config, op, names, template.tasks)
     choices = read_choices(config, problems)
     for rewrite in searched_methods(config):
         if isinstance(rewrite, Rewrite):
             problems += _lacks(config, rewrite, template)
     labels = tuple(name.replace(".", "-") for name in names)
     problems += statistics_problems(config, op, labels) + data_problems(config)
+    problems = problems or out_problems(config, path, template)
     if problems:
         raise file.error(problems)
     if len(set(labels)) < len(labels):
         raise file.error([(("experts",), f"experts: names must differ, but are {list(labels)}")])
-    out = path.parent / (config.out or f"runs/{config.name}")
-    return StudyFile(config, file, template, labels, out, choices)
+    return StudyFile(config, file, template, labels, out_folder(config, path.parent), choices)
 
 
 def _short_name(text: str, folder: Path) -> str:
@@ -154,7 +156,7 @@ def _template(
     )
 
 
-def _misfits(config: StudyConfig) -> Problems:
+def _misfits(config: StudyConfig, template: Recipe) -> Problems:
     """Rules between keys."""
     problems: Problems = [
         (("method",), f"base: {op.name} needs a base model")
@@ -170,6 +172,7 @@ def _misfits(config: StudyConfig) -> Problems:
         for i, name in enumerate(config.warm_start)
         if isinstance(name, str) and name not in GRIDS
     ]
+    problems += template_problems(template.template, ("runtime", "template"))
     for i, objective in enumerate(config.objectives):
         if getattr(objective, "scorer", "") == "reward_head" and config.reward_head is None:
             text = f"objectives.{i}: scoring by reward_head needs the key `reward_head`"

@@ -265,7 +265,7 @@ def test_a_stop_between_two_renames_gives_the_old_folder_back(
     [
         ({"shard_size": "lots"}, "--shard-size must be like 5GB or 200MB, but got 'lots'"),
         ({"shard_size": "0GB"}, "--shard-size must be like 5GB or 200MB"),
-        ({"out": "models/base", "overwrite": True}, "base is a model of this recipe"),
+        ({"out": "models/base", "overwrite": True}, "base, which is read and would be lost"),
         ({"out": "pairs.jinja", "overwrite": True}, "pairs.jinja must be a folder, but is a file"),
     ],
 )

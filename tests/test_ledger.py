@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 from merge_ops.errors import UserError
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
-from studies.holder import sole_writer
 from studies.ledger import JOURNAL, Ledger, Outcome, read_trials
+from studies.owner import sole_writer
 
 DIMENSIONS = [Dimension("w", 0.0, 1.0, 0.5)]
 SETS = (ScoreSet("o", "micro", 1.0, (ExampleScore("x", 1.0, "c"), ExampleScore("y", 0.0, "c"))),)

@@ -20,16 +20,17 @@ from objectives.statistics import interval
 from search.dimension import Choice, Coordinate, Dimension, Point
 from search.proposer import STOPPED
 from studies import cli
-from studies.holder import holder, sole_writer
+from studies.holder import holder
 from studies.journal import read_journal
 from studies.ledger import GLOBAL, JOURNAL, SEARCH, Ledger, Outcome, mend, read_trials
+from studies.owner import sole_writer
 from studies.status import read_status
 from tests.tracked import ledger_of
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from studies.holder import sole_writer
+from studies.owner import sole_writer
 with sole_writer(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

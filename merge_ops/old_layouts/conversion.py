@@ -35,6 +35,7 @@ from merge_ops.old_layouts.recognition import (
 )
 from merge_ops.old_layouts.shards import SHARD_BYTES
 from merge_ops.old_layouts.weights import Weights, check_allowed, open_weights, read_pickle
+from merge_ops.overwriting import harm
 
 _NOT_COPIED = ("*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.safetensors", "*.py", ".git*")
 
@@ -81,10 +82,11 @@ def convert(
         UserError: the layout is not known, a variant does not map exactly, weights are pickles and
             not allowed, missing or damaged, or `out` exists.
     """
-    check_free(out, overwrite=overwrite)
     folder = source_folder(source, allow_pickle=allow_pickle)
-    if out.resolve() == folder.resolve():
-        raise UserError(f"{out}: the new folder must not be the old one; choose another.")
+    lost = harm(out, [], [str(folder)])
+    if lost is not None:
+        raise UserError(f"{out}: the new folder must not touch the old one: {lost}.")
+    check_free(out, overwrite=overwrite)
     layout = old_layout(folder)
     if layout is None:
         raise UserError(

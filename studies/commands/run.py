@@ -8,12 +8,30 @@ import typer
 
 def run(
     study: Annotated[Path, typer.Argument(help="The study file; `mergetuna init` writes one.")],
+    timeout: Annotated[
+        str | None, typer.Option(help="Of this run, instead of budget.timeout: 90s, 30m, 8h, 1d.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="In all, instead of budget.trials.")
+    ] = None,
+    *,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes", help="Go on although budget, tracking, name ... have changed."
+        ),
+    ] = False,
 ) -> None:
-    """Search, confirm, compare: from STUDY to recipe.yaml. Run it again to go on or to re-read."""
+    """Search, confirm, compare: from STUDY to recipe.yaml. Run it again to go on or to re-read.
+
+    Ctrl-C or SIGTERM lets the running trial finish; once more stops at once (exit code 130, 143).
+    """
+    from studies.budget_options import overridden
     from studies.results import show_results
     from studies.run import run_study
     from studies.setup import read_study
 
     checked = read_study(study)
-    results = run_study(checked)
+    budget = overridden(checked.config.budget, timeout, trials)
+    results = run_study(checked, budget=budget, accept_changes=accept_changes)
     show_results(results, checked.out)
