@@ -39,7 +39,11 @@ def test_the_help_of_every_command_ends_with_examples_of_it(name: str) -> None:
     _, _, examples = said.partition("Examples:")
     lines = [line.strip() for line in examples.splitlines() if "mergetuna" in line]
     assert lines
-    options = {o for parameter in commands()[name].params for o in [*parameter.opts, *parameter.secondary_opts]}
+    options = {
+        o
+        for parameter in commands()[name].params
+        for o in [*parameter.opts, *parameter.secondary_opts]
+    }
     for line in lines:
         own = line[line.index("mergetuna") :].partition("|")[0].partition(">")[0].split()
         assert own[1 : 1 + len(name.split())] == name.split()
