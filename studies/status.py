@@ -1,5 +1,6 @@
 """How a study stands, read from its folder alone while it runs, after its end or after a crash."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,9 +123,17 @@ def count_lines(path: Path) -> int:
 def _state(folder: Path, own: Holder | None, trials: Sequence[FrozenTrial]) -> str:
     if own is not None:
         return "running"
-    if (folder / RESULTS).is_file():
+    if _ended_after(folder / RESULTS) >= len(trials) > 0:
         return "finished"
     return "stopped" if trials else "not begun"
+
+
+def _ended_after(results: Path) -> int:
+    """After how many trials the study last ended; 0 if it has not."""
+    try:
+        return int(json.loads(results.read_text(encoding="utf-8"))["trials"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _left(

@@ -1,7 +1,7 @@
 """What a finished trial of the ledger says of itself."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 
@@ -28,10 +28,10 @@ def examples_of(trial: FrozenTrial) -> int:
     return sum(map(len, scores_of(trial).values()))
 
 
-def objectives_of(trial: FrozenTrial) -> dict[str, float]:
-    """Its score on each objective."""
-    figures = trial.user_attrs.get("figures", {})
-    return {name: figures[name] for name in scores_of(trial) if name in figures}
+def figures_of(trial: FrozenTrial) -> Mapping[str, float]:
+    """Its score on each objective, and by category under "objective/category"."""
+    figures: Mapping[str, float] = trial.user_attrs.get("figures", {})
+    return figures
 
 
 def spent(trial: FrozenTrial) -> float:

@@ -172,6 +172,13 @@ def test_the_time_left_is_of_the_budget_that_ends_first(tmp_path: Path) -> None:
         assert read_status(tmp_path).left_s is None
 
 
+def test_results_of_an_earlier_end_do_not_make_a_study_finished(tmp_path: Path) -> None:
+    ledger_of(tmp_path, 3)
+    for trials, state in {3: "finished", 2: "stopped"}.items():
+        (tmp_path / "results.json").write_text(json.dumps({"trials": trials}))
+        assert read_status(tmp_path).state == state
+
+
 def test_json_says_the_same(tmp_path: Path) -> None:
     ledger_of(tmp_path, 3, failed=(1,))
     about(tmp_path)

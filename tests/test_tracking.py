@@ -102,12 +102,14 @@ def test_a_run_cut_short_is_completed_and_its_double_dropped(store: Store) -> No
 
 
 def test_the_summary_is_one_run_with_its_files(store: Store, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("report")
     picture = tmp_path / "history.png"
     picture.write_bytes(b"picture")
     ledger = ledger_of(store.folder / "summary", 1)
     mirrored(ledger, store.uri, "summary", SUMMARY)
     later = Summary(
-        "method: ties\n", "table", {"test/vqa": 0.75}, [picture, tmp_path / "none.png"]
+        "method: ties\n", "table", {"test/vqa": 0.75}, [picture, tmp_path / "none.png"], page
     )
     assert mirrored(ledger, store.uri, "summary", later).complete
     runs = store.runs("summary")
@@ -117,6 +119,7 @@ def test_the_summary_is_one_run_with_its_files(store: Store, tmp_path: Path) -> 
     files = store.folder / "mlartifacts" / run.info.run_id / "artifacts"
     assert (files / "recipe.yaml").read_text() == "method: ties\n"
     assert (files / "results.md").read_text() == "table"
+    assert (files / "report.html").read_text() == "report"
     assert [path.name for path in (files / "figures").iterdir()] == ["history.png"]
 
 

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from studies.report.drawing import BEST, INK, PALE, POINT, Chart, legend, new_figure, scatter
 from studies.report.importance import Importance
-from studies.trial_facts import examples_of, objectives_of, value_of
+from studies.trial_facts import examples_of, figures_of, value_of
 
 _WARM = "warm start"  # as search.warm_start.WARM, which takes seconds to import
 _BARS = 12
@@ -182,7 +182,7 @@ def front(trials: Sequence[FrozenTrial], number: int, pair: tuple[str, str]) -> 
     """Two objectives against each other; those that no other trial beats on both are marked."""
     figure, axis = new_figure()
     one, other = pair
-    points = [(t, objectives_of(t)) for t in trials if value_of(t) is not None]
+    points = [(t, figures_of(t)) for t in trials if value_of(t) is not None]
     points = [(t, p) for t, p in points if one in p and other in p]
     best = undominated([(p[one], p[other]) for _, p in points])
     scatter(
@@ -199,7 +199,7 @@ def front(trials: Sequence[FrozenTrial], number: int, pair: tuple[str, str]) -> 
     legend(axis, "lower left")
     return Chart(
         f"front-{number}",
-        f"{one} against {other} on the selection split.",
+        f"Objectives: {one} against {other} on the selection split.",
         f"Scatter of {len(points)} trials; {len(chosen)} of them are beaten on both by none, from "
         f"{x[0]:.1f} and {y[0]:.1f} to {x[-1]:.1f} and {y[-1]:.1f}.",
         figure,

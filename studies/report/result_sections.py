@@ -93,7 +93,7 @@ def overstated(results: Mapping[str, Any]) -> str:
     mean = sum(f["selection"] - f["confirm"] for f in finalists) / len(finalists)
     text = (
         f"The best {len(finalists)} of the search were scored again on examples that it had not "
-        f"seen. On average the selection split overstated them by {100 * mean:+.1f} points"
+        f"seen. On average the selection split overstated them by {100 * mean:.1f} points"
         + (" (a negative figure: it did not)." if mean < 0 else ".")
     )
     titles = ("finalist", "selection %", "confirm %", "overstated", "test % [95 %]")
@@ -110,7 +110,7 @@ def rebuild(facts: Facts) -> str:
             lines.append(f"mergetuna eval {RECIPE} --study {shlex.quote(file)} --split test")
     if file:
         lines.append(f"mergetuna run {shlex.quote(file)}")
-    parts = [paragraph("From the folder that holds the study's:"), commands(lines)]
+    parts = [paragraph("From the folder above the study's own:"), commands(lines)]
     seed, digest = facts.status.about.get("seed"), facts.provenance.get("digest")
     known = {"recipe's digest": digest, "seed": seed}
     parts.append(bullets([f"{name}: {v}" for name, v in known.items() if v is not None]))

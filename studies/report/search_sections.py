@@ -15,7 +15,7 @@ from studies.report.drawing import Chart
 from studies.report.facts import Facts
 from studies.report.importance import Importance, grouped
 from studies.report.markup import bullets, paragraph, table
-from studies.trial_facts import examples_of, objectives_of, value_of
+from studies.trial_facts import examples_of, scores_of, value_of
 
 _SLICES, _FRONTS = 4, 3
 _TITLES = {SEARCH: "study's search", GLOBAL: "rival without depth"}
@@ -108,7 +108,7 @@ def _ends(trials: Sequence[FrozenTrial], knob: str) -> tuple[float, float]:
 def front_charts(facts: Facts) -> list[Chart]:
     """Each two objectives against each other."""
     best = facts.status.best
-    names = list(objectives_of(best)) if best is not None else []
+    names = list(scores_of(best)) if best is not None else []
     pairs = list(combinations(names, 2))[:_FRONTS]
     return [charts.front(facts.trials, i, pair) for i, pair in enumerate(pairs)]
 
@@ -137,9 +137,8 @@ def racing_words(facts: Facts) -> str:
     stopped = [t for t in facts.trials if STOPPED in t.user_attrs]
     if not stopped:
         return ""
-    seen = sum(examples_of(t) for t in facts.trials)
-    scored = [t for t in facts.trials if value_of(t) is not None]
-    whole = max(examples_of(t) for t in scored) * len(scored)
+    scored = [examples_of(t) for t in facts.trials if value_of(t) is not None]
+    seen, whole = sum(scored), max(scored) * len(scored)
     return paragraph(
         f"Racing stopped {len(stopped)} of {len(scored)} trials: {seen:,} examples were scored "
         f"where {whole:,} would have been, {charts.percent(1 - seen / whole)} % less."

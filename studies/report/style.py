@@ -22,7 +22,7 @@ figure{margin:0}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums;margin:.6rem 0}
 caption{text-align:left;font-weight:600}
 th,td{padding:.3rem .6rem;text-align:right;vertical-align:top;white-space:nowrap;
-border-bottom:1px solid var(--line)}
+border-bottom:1px solid var(--line);overflow-wrap:normal}
 th:first-child,td:first-child{text-align:left}
 tbody th{font-weight:400;white-space:normal;min-width:8rem}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
