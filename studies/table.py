@@ -83,7 +83,8 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
     if selection.get("choices"):
         sentences.append(f"Of the listed values the found recipe takes {chosen(selection)}.")
     sentences.append(
-        f"The winner scored {100 * selection['selection']:.1f} on the selection split{_twin(results)}, "
+        f"The winner scored {100 * selection['selection']:.1f} on the selection "
+        f"split{_twin(results)}, "
         f"{100 * selection['confirm']:.1f} on confirm and {100 * found['score']['value']:.1f} on "
         f"test; the test split has been read {results['test_reads']} times."
     )
