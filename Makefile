@@ -45,6 +45,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/candidate.py
+	PYTHONPATH=. $(BIN)/python benchmarks/evaluation.py
 
 ui: $(READY)
 	$(BIN)/mergetuna ui $(DEMO)/reasoning

@@ -1,14 +1,17 @@
 """Items a second: plain full forwards, replayed prompts, and shared prompts in batches.
 
-Everything runs in turn, several rounds in one process, so that other work on the machine hits all
-rows alike: read the ratios. The figures stand in docs/benchmarks.md.
+CPU seconds of one thread; everything runs in turn, several rounds in one process, so that other
+work on the machine hits all rows alike: read the ratios. The figures stand in docs/benchmarks.md.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,14 +19,22 @@ from PIL import Image
 from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.residency import Runtime, load_resident
 from objectives.engine import Engine
+from objectives.evaluation import Evaluation
 from objectives.heads import reward_head
+from objectives.live_model import LiveModel
 from objectives.plain import plain_reply
 from objectives.plan import Plan, make_plan
+from objectives.preference import ROLES, Preference
 from objectives.prompts import encode, render
+from objectives.reading import read_examples
 from objectives.replay import capture, replay
 from objectives.request import Request, Turn, Writing, make_prompt
 from objectives.settings import Settings
+from studies.demo.data import write_data
+from studies.demo.zoo import zoo_path
 from tests.families import IMAGE
 from tests.family_processors import Processor, TinyLive
 
@@ -40,6 +51,7 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=24, help="of the longest response")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    _zoo(arguments.rounds)
     live = mid_size_llava(arguments.width, arguments.layers)
     pairs = make_pairs(arguments.pairs, arguments.words)
     print(f"LLaVA, {_PATCHES} image tokens, {live.module.num_parameters() / 1e6:.0f} M parameters")
@@ -109,17 +121,15 @@ def _clock(modules: Sequence[nn.Module]) -> Iterator[list[float]]:
             hook.remove()
 
 
-def _rounds(
-    rows: dict[str, Callable[[], object]], rounds: int
-) -> tuple[dict[str, float], dict[str, list[float]]]:
-    """Median wall seconds of each row; the rows take turns."""
+def _rounds(rows: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median CPU seconds of each row on one thread; the rows take turns."""
     taken: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, run in rows.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}, taken
+            taken[name].append(time.process_time() - start)
+    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 def _scoring(live: TinyLive, pairs: list[list[Request]], rounds: int) -> None:
@@ -136,7 +146,7 @@ def _scoring(live: TinyLive, pairs: list[list[Request]], rounds: int) -> None:
     def plain() -> list[float | None]:
         return [plain_reply(live, request).score for request in requests]
 
-    median, _ = _rounds(
+    median = _rounds(
         {"plain": plain, "replay": replayed, "engine": lambda: engine.answer(live, plan)}, rounds
     )
     apart = max(
@@ -162,6 +172,52 @@ def _shapes(plan: Plan) -> str:
     return ", ".join(str(batch.record()["prompts"]) for batch in plan.batches)
 
 
+def _zoo(rounds: int) -> None:
+    """Pairs of the embedded preference study, in float32 and bfloat16; flips against plain."""
+    for dtype in ("float32", "bfloat16"):
+        with tempfile.TemporaryDirectory() as folder:
+            write_data(Path(folder))
+            source = f"{folder}/preferences-selection.parquet"
+            pairs = Preference("p", {"selection": read_examples(source, ROLES, {}, 200)})
+        resident = load_resident(_reward_recipe(dtype), Runtime())
+        resident.become(_reward_recipe(dtype))
+        evaluation = Evaluation(resident, [pairs])
+        scores = evaluation.score_sets("selection")[0].scores
+        examples = pairs.examples("selection")
+
+        def plain(resident: LiveModel = resident, pairs: Preference = pairs) -> list[float]:
+            return [
+                pairs.judge(e, [plain_reply(resident, r) for r in pairs.requests(e)]).value
+                for e in pairs.examples("selection")
+            ]
+
+        flips = sum(a.value != b for a, b in zip(scores, plain(), strict=True))
+        median = _rounds(
+            {"plain": plain, "engine": partial(evaluation.score_sets, "selection")}, rounds
+        )
+        print(
+            f"zoo, {len(examples)} pairs, {dtype}: plain {len(examples) / median['plain']:.0f}, "
+            f"engine {len(examples) / median['engine']:.0f} pairs/s "
+            f"({median['plain'] / median['engine']:.1f} x); {flips} pairs flip"
+        )
+
+
+def _reward_recipe(dtype: str) -> Recipe:
+    sources = tuple(
+        Source(str(zoo_path(name)), {"weight": (Entry(None, 0.9),)}) for name in ("vlm", "reward")
+    )
+    return Recipe(
+        "task_arithmetic",
+        sources,
+        base_model=str(zoo_path("base")),
+        dtype=dtype,
+        out_dtype=dtype,
+        target=str(zoo_path("vlm")),
+        reward_head=str(zoo_path("reward")),
+        exclude=("embed_tokens", "lm_head"),
+    )
+
+
 def _writing(live: TinyLive, pairs: list[list[Request]], rounds: int) -> None:
     """Tokens a second; nothing ends early, so that both write equally many."""
     new = 24
@@ -180,7 +236,7 @@ def _writing(live: TinyLive, pairs: list[list[Request]], rounds: int) -> None:
             own = encode(live, [render(live, request.prompt)], [request.prompt.images])
             live.module.generate(**own, **named)
 
-    median, _ = _rounds(
+    median = _rounds(
         {
             "generate, one by one": one_by_one,
             "generate, one batch": generate,

@@ -1,17 +1,18 @@
 """How an expert would be merged into a target: which layers meet, what is merged, what is kept."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from merge_ops.config_differences import config_differences
+from merge_ops.config_differences import config_differences, tower_differences
 from merge_ops.decoder import Decoder, find_decoder, pair_layers
 from merge_ops.errors import UserError
 from merge_ops.opening import Opened, open_models, rows_of
 from merge_ops.tensors import describe, is_vocabulary, outside_name
+from merge_ops.towers import Tower, TowerMisfitError, find_towers, fit
 from merge_ops.verify import HEAD, VOCABULARY, donor_recipe
 from merge_ops.vocabulary import agree, summary
 
@@ -35,6 +36,8 @@ class Alignment:
         merged: how many tensors are merged, by where they stand.
         kept: how many tensors keep the target's values, by where they stand.
         unused: how many tensors of the expert go nowhere, by where they stand.
+        towers: for each tower of the target: its path, how many tensors it has, and the path of
+            the expert's tower that could fill it, if there is one.
         differences: what the target computes otherwise than the expert, in words.
         vocabulary: which rows of embeddings and head would be merged if they were not excluded.
         can_be_verified: whether both have a head, so that a graft can be compared by logits.
@@ -49,6 +52,7 @@ class Alignment:
     merged: Mapping[str, int]
     kept: Mapping[str, int]
     unused: Mapping[str, int]
+    towers: tuple[tuple[str, int, str | None], ...]
     differences: tuple[str, ...]
     vocabulary: tuple[str, ...]
     can_be_verified: bool
@@ -76,6 +80,7 @@ def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alig
     names = [tensor.name for tensor in opened.tensors]
     merged = [{opened.own_name(reference, n) for n in names} for reference in (target, expert)]
     meeting = {j for _, j in layers}, {i for i, _ in layers}
+    pairs = _tower_pairs(find_towers(models[0], into), find_towers(models[1], out))
     return Alignment(
         target=into.owner,
         expert=out.owner,
@@ -84,7 +89,12 @@ def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alig
         merged=Counter(_place(tensor.name) for tensor in opened.tensors),
         kept=_left(models[0], into, merged[0], meeting[0]),
         unused=_left(models[1], out, merged[1], meeting[1]),
-        differences=(*config_differences(*configs), *_tie_lines(into, out)),
+        towers=tuple((t.path, len(t.names), own.path if own else None) for t, own in pairs),
+        differences=(
+            *config_differences(*configs),
+            *_tie_lines(into, out),
+            *_tower_lines(models, pairs),
+        ),
         vocabulary=tuple(_vocabulary(opened)),
         can_be_verified=HEAD in into.outside and HEAD in out.outside,
         adapter=_adapter_words(opened, expert),
@@ -115,6 +125,30 @@ def _vocabulary(opened: Opened) -> list[str]:
         except UserError as error:
             return [str(error)]
     return summary(texts)
+
+
+def _tower_pairs(
+    towers: Sequence[Tower], owned: Sequence[Tower]
+) -> list[tuple[Tower, Tower | None]]:
+    """Each tower of the target with the expert's that could fill it."""
+
+    def partner(tower: Tower) -> Tower | None:
+        try:
+            return fit(tower, owned)[0]
+        except TowerMisfitError:
+            return None
+
+    return [(tower, partner(tower)) for tower in towers]
+
+
+def _tower_lines(
+    models: Sequence[nn.Module], pairs: Sequence[tuple[Tower, Tower | None]]
+) -> Iterator[str]:
+    """What towers of equal shapes compute differently."""
+    for tower, own in pairs:
+        if own is not None and "" not in tower.names:
+            modules = models[0].get_submodule(tower.path), models[1].get_submodule(own.path)
+            yield from tower_differences(tower.name, *modules)
 
 
 def _left(

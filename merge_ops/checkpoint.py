@@ -32,8 +32,8 @@ class Checkpoint:
         reference: the folder or hub id, or `model+adapter`.
         model: the model without weights (on the meta device): names, shapes, ties.
         dtype: in which tensors are read.
-        places: where each parameter stands; empty where loading makes tensors from several on
-            disk, and the model is read whole by transformers instead.
+        places: where each parameter and each stored buffer stands; empty where loading makes
+            tensors from several on disk, and the model is read whole by transformers instead.
         adapter: what is done to tensors after they are read, or None.
         unknown: names on disk of tensors for which the model has no place; they are not read.
     """
@@ -47,7 +47,7 @@ class Checkpoint:
     _whole: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self, name: str) -> Tensor:
-        """One parameter on the CPU; mapped from the file, and so in no memory, if dtypes agree.
+        """One parameter or buffer on the CPU; mapped, and so in no memory, if dtypes agree.
 
         One that an adapter changes is computed, each time anew.
         """
@@ -60,17 +60,30 @@ class Checkpoint:
         return self.adapter is not None and name in self.adapter.edits
 
     def _stored(self, name: str) -> Tensor:
-        if not self.places:
+        if self.is_whole:
             return self._read_whole(name)
         return _tensor(self.places[name]).to(self.dtype)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is read whole: some parameter is made of several tensors on disk."""
+        return not self.places
+
+    def bytes(self) -> int:
+        """Of all its parameters, in the dtype in which they are read."""
+        return sum(p.numel() for p in self.model.parameters()) * self.dtype.itemsize
+
+    def release(self) -> None:
+        """Let go of what was read whole; asked for again, it is read again."""
+        self._whole.clear()
 
     def _read_whole(self, name: str) -> Tensor:
         if not self._whole:
             named = {label: key for key, label in DTYPES.items()}
             model, _ = split_adapter(self.reference)
             loaded = load_model(model, named.get(self.dtype))
-            self._whole |= dict(loaded.named_parameters(remove_duplicate=False))
-        return self._whole[name].detach()
+            self._whole |= loaded.state_dict()
+        return self._whole[name]
 
 
 def open_checkpoints(references: Sequence[str], dtype: str | None) -> dict[str, Checkpoint]:
@@ -184,4 +197,5 @@ def _own_dtype(model: nn.Module, places: Mapping[str, Place]) -> torch.dtype:
 def _tied(places: Mapping[str, Place], parameters: Mapping[str, nn.Parameter]) -> dict[str, Place]:
     """Places by every name of a parameter, also those under which it is not stored."""
     stored = {id(parameters[name]): place for name, place in places.items() if name in parameters}
-    return {name: stored[id(parameter)] for name, parameter in parameters.items()}
+    every = {name: stored[id(parameter)] for name, parameter in parameters.items()}
+    return {**places, **every}  # buffers have places too

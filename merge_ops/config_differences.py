@@ -20,6 +20,10 @@ _ROPE = "rope_parameters"
 _PLACES = ("mrope_section", "mrope_interleaved")
 """How rotary positions of pictures are laid out; on text they change nothing."""
 
+_IDLE = ("architectures", "dtype", "model_type", "name_or_path", "transformers_version")
+_IDLE_PARTS = ("dropout", "initializer", "_attn_", "return_dict", "output_", "label", "gradient")
+"""Keys of a tower's config that say nothing of what it computes once it is trained."""
+
 
 def config_differences(target: Any, expert: Any) -> list[str]:
     """What a target's language model computes otherwise than an expert's, in words.
@@ -43,6 +47,36 @@ def config_differences(target: Any, expert: Any) -> list[str]:
         for what in dict.fromkeys([*values, *others])
         if values.get(what) != others.get(what)
     ]
+
+
+def tower_differences(tower: str, target: Any, expert: Any) -> list[str]:
+    """What a tower of the target computes otherwise than an expert's of equal shapes, in words.
+
+    Args:
+        tower: its name, for the words.
+        target: the module in the target; a module without a config differs in nothing.
+        expert: the module in the expert.
+
+    Returns:
+        One line for each key that both configs have and that differs, such as "visual: window_size
+        is 112 in the target and 64 in the expert".
+    """
+    ours, theirs = (_plain(getattr(module, "config", None)) for module in (target, expert))
+    return [
+        f"{tower}: {key} is {_word(value)} in the target and {_word(theirs[key])} in the expert"
+        for key, value in ours.items()
+        if key in theirs and value != theirs[key]
+    ]
+
+
+def _plain(config: Any) -> dict[str, object]:
+    """A tower's config as a mapping, without what decides nothing."""
+    content: dict[str, object] = config.to_dict() if hasattr(config, "to_dict") else {}
+    return {
+        key: value
+        for key, value in content.items()
+        if key.strip("_") not in _IDLE and not any(part in key for part in _IDLE_PARTS)
+    }
 
 
 def _facts(config: Any) -> dict[str, object]:

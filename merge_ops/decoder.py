@@ -163,12 +163,12 @@ def _difference(source: Decoder, target: Decoder) -> str:
     for i in range(len(source.layers)):
         if source.signature(i) not in kinds:
             closest = min(kinds, key=lambda kind: len(set(kind) ^ set(source.signature(i))))
-            return _tensors(f"model.layers.{i}", dict(source.signature(i)), dict(closest))
+            return differing(f"model.layers.{i}", dict(source.signature(i)), dict(closest))
     return "each kind of layer is in both, but not in the same number and order"
 
 
-def _tensors(prefix: str, ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> str:
-    """What differs between two layers, in words."""
+def differing(prefix: str, ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> str:
+    """What differs between two parts of models, in words: names and shapes of tensors."""
     found = [
         f"{prefix}.{key} is {ours.get(key, 'absent')} against {theirs.get(key, 'absent')}"
         for key in sorted(ours.keys() | theirs.keys())

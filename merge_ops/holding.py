@@ -1,6 +1,6 @@
 """Reading the models beside the live one to where the plan has put them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -12,11 +12,16 @@ from merge_ops.opening import Opened
 from merge_ops.plan import Place, Plan
 from merge_ops.recipe import Recipe
 from merge_ops.rewriting import find_method
-from merge_ops.sources import Held, Read, Sources, difference
+from merge_ops.sources import Held, Read, difference
 from merge_ops.vocabulary import Rows
 
 
-def hold(opened: Opened, plan: Plan, recipe: Recipe, device: torch.device) -> Sources:
+def hold(
+    opened: Opened,
+    plans: Mapping[torch.device, Plan],
+    recipe: Recipe,
+    homes: Mapping[str, torch.device],
+) -> dict[str, dict[str, Held | Read]]:
     """Bring every model of a recipe to its place; the base comes first.
 
     What an adapter leaves as it is in its model is not held again: it is the model's tensor, or,
@@ -24,38 +29,57 @@ def hold(opened: Opened, plan: Plan, recipe: Recipe, device: torch.device) -> So
 
     Args:
         opened: the models.
-        plan: made of them by `merge_ops.residency.plan_models`.
+        plans: by device, as `merge_ops.residency.plan_models` makes them.
         recipe: names the base, and the method that the models are kept ready for.
-        device: where the live model is.
+        homes: the device that each tensor is merged on.
+
+    Returns:
+        Base and experts by reference and tensor, as weights or as task vectors.
     """
-    movable = [p for item, p in zip(plan.items, plan.places, strict=True) if item.movable]
-    places = dict(zip(opened.sources, movable, strict=True))
+    places: dict[tuple[str, torch.device], Place] = {}
+    for device, plan in plans.items():
+        movable = [p for item, p in zip(plan.items, plan.places, strict=True) if item.movable]
+        places |= {(ref, device): p for ref, p in zip(opened.sources, movable, strict=True)}
     base = recipe.base_model
     if find_method(recipe.method).traits.operands != "task_vectors":
         base = None
-    zeros = torch.zeros(zeros_needed(opened, base), dtype=_dtype(opened, base), device=device)
+    zeros = {
+        device: torch.zeros(zeros_needed(opened, base), dtype=_dtype(opened, base), device=device)
+        for device in plans
+    }
     held: dict[str, dict[str, Held | Read]] = {}
     for reference in opened.sources:
         held[reference] = {}
-        for name in opened.numels:
+        for name, device in homes.items():
             owner = opened.owner(reference, name)
             if owner == reference:
-                found = _own(opened, reference, name, base, held, device, places[reference])
+                found = _own(
+                    opened, reference, name, base, held, device, places[reference, device]
+                )
             elif owner == base:
-                found = _unchanged(held[owner][name], owner, zeros, device)
+                found = _unchanged(held[owner][name], owner, zeros[device], device)
             else:
                 found = held[owner][name]
             held[reference][name] = found
-    return Sources(held, device)
+    for checkpoint in opened.checkpoints.values():
+        checkpoint.release()
+    return held
 
 
-def zeros_needed(opened: Opened, base: str | None) -> int:
-    """How many zeros stand for whatever adapters leave as it is in `base`."""
+def zeros_needed(opened: Opened, base: str | None, names: Collection[str] | None = None) -> int:
+    """How many zeros stand for whatever adapters leave as it is in `base`.
+
+    Args:
+        opened: the models.
+        base: that task vectors are taken from, or None.
+        names: of the tensors that count; None for all.
+    """
     shared = [
         numel
         for reference in opened.sources
         for name, numel in opened.numels.items()
         if reference != base and opened.owner(reference, name) == base
+        if names is None or name in names
     ]
     return max(shared, default=0)
 

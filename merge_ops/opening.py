@@ -1,14 +1,36 @@
 """Finding out what models hold and share, from their headers alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
 from merge_ops.checkpoint import Checkpoint, open_checkpoints
+from merge_ops.decoder import find_decoder
 from merge_ops.disk_names import disk_names
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, did_you_mean
 from merge_ops.recipe import Recipe
 from merge_ops.tensors import MergedTensor, SharedTensors, is_vocabulary, share
+from merge_ops.towers import Fit, Tower, TowerMisfitError, described, find_towers, fit, pick
 from merge_ops.vocabulary import Agreement, Rows, agree, summary
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A tower of the target that another model fills.
+
+    Attributes:
+        tower: of the target.
+        owner: reference of the model that fills it.
+        source: the owner's own tower.
+        fit: which of the owner's tensors go where.
+    """
+
+    tower: Tower
+    owner: str
+    source: Tower
+    fit: Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +44,7 @@ class Opened:
         tensors: what recipes write.
         numels: elements of each of those that are merged, by canonical name.
         agreements: what the tokenizers say of those of them that have a row for each token.
+        lent: the target's towers that other models fill.
     """
 
     checkpoints: Mapping[str, Checkpoint]
@@ -30,6 +53,7 @@ class Opened:
     tensors: Sequence[MergedTensor]
     numels: Mapping[str, int]
     agreements: Mapping[str, Agreement]
+    lent: Sequence[Lent] = ()
 
     @property
     def rows(self) -> dict[str, Rows]:
@@ -73,9 +97,15 @@ class Opened:
         alike = [ref for ref in self.sources if self.checkpoints[ref].model is model]
         return next(ref for ref in alike if not self._is_computed(ref, name))
 
-    def size(self, reference: str) -> int:
-        """Bytes of those tensors of a model that are merged, and that it holds by itself."""
-        held = [n for name, n in self.numels.items() if self.owner(reference, name) == reference]
+    def size(self, reference: str, names: Collection[str] | None = None) -> int:
+        """Bytes of those tensors of a model that are merged, and that it holds by itself.
+
+        Args:
+            reference: the model.
+            names: only these; None for all.
+        """
+        wanted = self.numels if names is None else names
+        held = [self.numels[n] for n in wanted if self.owner(reference, n) == reference]
         return sum(held) * self.checkpoints[reference].dtype.itemsize
 
     def largest_computed(self) -> int:
@@ -90,6 +120,14 @@ class Opened:
 
     def _is_computed(self, reference: str, name: str) -> bool:
         return self.checkpoints[reference].is_computed(self.own_name(reference, name))
+
+    def lend(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors that owners give to the target's towers, by the target's own names."""
+        for lent in self.lent:
+            checkpoint = self.checkpoints[lent.owner]
+            for name, pieces in lent.fit.items():
+                read = [checkpoint.read(rows.name)[rows.start : rows.end] for rows in pieces]
+                yield name, read[0] if len(read) == 1 else torch.cat(read)
 
 
 def open_models(recipe: Recipe, also: Sequence[str] = (), *, by_id: bool = False) -> Opened:
@@ -110,23 +148,27 @@ def open_models(recipe: Recipe, also: Sequence[str] = (), *, by_id: bool = False
     target = recipe.kept_from()
     named = [recipe.base_model, *(m.model for m in recipe.models), *also]
     sources = list(dict.fromkeys(ref for ref in named if ref))
-    checkpoints = open_checkpoints([target, *sources], recipe.dtype)
+    merged = list(dict.fromkeys([target, *sources]))
+    checkpoints = open_checkpoints([*merged, *recipe.towers.values()], recipe.dtype)
     names = disk_names(checkpoints[target].places)
-    models = [checkpoint.model for checkpoint in checkpoints.values()]
-    shared = share(models, names, list(checkpoints), uneven=not by_id)
+    models = [checkpoints[ref].model for ref in merged]
+    shared = share(models, names, merged, uneven=not by_id)
+    lent = _lend(recipe, checkpoints, names)
+    filled = {name for tower in lent for name in tower.fit}
+    kept = {n for n, own in shared.names[0].items() if recipe.excludes(n) or own in filled}
     for name, reason in shared.misfits.items():
-        if not recipe.excludes(name):
+        if name not in kept:
             raise UserError(f"{name} {reason}; add it to mergetuna.exclude to keep the target's.")
-    tensors = [tensor for tensor in shared.tensors if not recipe.excludes(tensor.name)]
+    tensors = [tensor for tensor in shared.tensors if tensor.name not in kept]
     parameters = dict(checkpoints[target].model.named_parameters(remove_duplicate=False))
     shapes = {t.name: parameters[shared.names[0][t.name]].shape for t in tensors}
-    several = len(checkpoints) > 1 and not by_id
+    several = len(merged) > 1 and not by_id
     agreements = {
         t.name: agree(rows_of(checkpoints, shared, t.name))
         for t in tensors
         if several and is_vocabulary(t.name)
     }
-    found = Opened(checkpoints, sources, shared, tensors, {}, agreements)
+    found = Opened(checkpoints, sources, shared, tensors, {}, agreements, lent)
     shapes |= {name: rows.shape(shapes[name]) for name, rows in found.rows.items()}
     return replace(found, numels={name: shape.numel() for name, shape in shapes.items()})
 
@@ -134,9 +176,52 @@ def open_models(recipe: Recipe, also: Sequence[str] = (), *, by_id: bool = False
 def rows_of(
     checkpoints: Mapping[str, Checkpoint], shared: SharedTensors, name: str
 ) -> dict[str, int]:
-    """How many rows each model's own tensor of a canonical name has, by reference."""
-    pairs = zip(checkpoints.items(), shared.names, strict=True)
+    """How many rows each merged model's own tensor of a canonical name has, by reference."""
+    pairs = zip(checkpoints.items(), shared.names, strict=False)  # owners of towers come last
     return {
         reference: int(checkpoint.model.get_parameter(names[name]).shape[0])
         for (reference, checkpoint), names in pairs
     }
+
+
+def _lend(
+    recipe: Recipe, checkpoints: Mapping[str, Checkpoint], disk: Mapping[str, str]
+) -> tuple[Lent, ...]:
+    """Which towers of the target the models under `towers` fill."""
+    if not recipe.towers:
+        return ()
+    found: dict[str, tuple[Tower, ...]] = {}
+    decoders = {}
+    for ref in dict.fromkeys([recipe.kept_from(), *recipe.towers.values()]):
+        decoders[ref] = find_decoder(checkpoints[ref].model, ref)
+        found[ref] = find_towers(checkpoints[ref].model, decoders[ref])
+    target = recipe.kept_from()
+    lent: dict[str, Lent] = {}
+    for key, owner in recipe.towers.items():
+        tower = pick(found[target], key)
+        if tower is None:
+            raise UserError(_no_place(key, decoders[target].owner, found[target], found[owner]))
+        own = [disk.get(name, name) for name in tower.names.values()]
+        kept = [part for part in recipe.exclude if any(part in name for name in own)]
+        if kept or tower.path in lent:
+            other = f"exclude keeps the target's ({kept[0]})" if kept else "another key fills it"
+            raise UserError(f"towers.{key}: one model must give {tower.path}, but {other}.")
+        try:
+            source, how = fit(tower, found[owner])
+        except TowerMisfitError as misfit:
+            raise UserError(
+                f"towers.{key}: {decoders[owner].owner} must have a tower with the tensors of "
+                f"{tower.path} in {decoders[target].owner}, but {misfit}."
+            ) from None
+        lent[tower.path] = Lent(tower, owner, source, how)
+    return tuple(lent.values())
+
+
+def _no_place(key: str, target: str, towers: Sequence[Tower], owned: Sequence[Tower]) -> str:
+    """In words: the target holds no such tower, and so none of the owner's tensors."""
+    known = [tower.path for tower in towers]
+    lost = pick(owned, key)
+    text = f"towers.{key}: {target} must have one tower of that name, but has {known or 'none'}"
+    if lost is None:
+        return f"{text}{did_you_mean(key, known)}"
+    return f"{text}; nothing in it can hold the expert's {described(lost)}."

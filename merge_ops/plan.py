@@ -25,6 +25,7 @@ class Item:
         what: in words.
         size: bytes.
         movable: it may lie elsewhere than on the device.
+        mappable: it may stay in its files; a checkpoint that is read whole may not.
         fewer: what the user can ask less of, to make it smaller.
         computed: its files do not hold it as it is: a model with an adapter.
     """
@@ -32,6 +33,7 @@ class Item:
     what: str
     size: int
     movable: bool = False
+    mappable: bool = True
     fewer: str = ""
     computed: bool = False
 
@@ -81,7 +83,8 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
         pinnable: bytes of host memory that may be pinned for an accelerator; 0 on the CPU.
 
     Raises:
-        UserError: what must be on the device does not fit; the numbers are given.
+        UserError: what must be on the device, or cannot stay in files, does not fit; the numbers
+            are given.
     """
     fixed = sum(item.size for item in items if not item.movable)
     if fixed > free:
@@ -102,6 +105,13 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
         elif item.size <= host:
             places.append("pinned")
             host -= item.size
+        elif not item.mappable:
+            raise UserError(
+                f"{item.what} takes {readable(item.size)} and cannot stay in its files, for each "
+                f"of its fused experts stands there as several tensors; {device} has "
+                f"{readable(left)} left. Use a smaller dtype, a larger device, or free memory on "
+                "this one."
+            )
         else:
             places.append("mapped")
     return Plan(device, free, tuple(items), tuple(places))

@@ -84,6 +84,8 @@ class Recipe:
             plain mergekit configuration, whose target is the base, else the first model.
         reward_head: the model whose score head is grafted on the target.
         exclude: substrings of the canonical names that are kept from the target.
+        towers: the model whose tower stands in the target's place, by the tower's name; see
+            `merge_ops.towers`.
         template: whose chat template formats prompts: "target", "reward_head" or a file.
         seed: of every random mask.
         statistics: the file that a method with statistics reads, else None.
@@ -102,6 +104,7 @@ class Recipe:
     target: str | None = None
     reward_head: str | None = None
     exclude: tuple[str, ...] = ()
+    towers: Mapping[str, str] = field(default_factory=dict)
     template: str = "target"
     seed: int = 0
     statistics: StatisticsRef | None = None
@@ -110,13 +113,14 @@ class Recipe:
     slices: tuple[Slice, ...] = ()
 
     def kept_from(self) -> str:
-        """The model that gives everything that is not merged."""
+        """The model that gives everything that is not merged, but for `towers`."""
         return self.target or self.base_model or self.models[0].model
 
     def references(self) -> tuple[str, ...]:
         """Every model that the weights depend on, each once, in a fixed order."""
         named = [self.kept_from(), self.base_model, *(m.model for m in self.models)]
-        return tuple(dict.fromkeys(ref for ref in [*named, self.reward_head] if ref))
+        named += [self.reward_head, *self.towers.values()]
+        return tuple(dict.fromkeys(ref for ref in named if ref))
 
     def task_base(self, op: Method) -> str | None:
         """The model that task vectors are taken from, or None where weights are merged as such."""
@@ -168,6 +172,8 @@ class Recipe:
             content.append({"rows": rows})
         if self.slices:
             content.append([_plain_slice(part, name) for part in self.slices])
+        if self.towers:
+            content.append({"towers": {key: name(model) for key, model in self.towers.items()}})
         if self.has_views():
             content.append(sorted([task, name(model)] for task, model in self.tasks.items()))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -61,6 +61,8 @@ def _block(
     if recipe.reward_head:
         block["reward_head"] = name(recipe.reward_head)
     block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
+    if recipe.towers:
+        block["towers"] = {key: name(model) for key, model in recipe.towers.items()}
     if recipe.tasks:
         block["tasks"] = {task: name(model) for task, model in recipe.tasks.items()}
     block |= {"seed": recipe.seed, **statistics}
@@ -68,10 +70,17 @@ def _block(
 
 
 def exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:
-    """What `exclude` says, as filters in front: mergekit then keeps the same tensors."""
-    weight = 1.0 if source.model == recipe.kept_from() else 0.0
-    values = {"weight": weight, "density": 1.0}
-    return {k: tuple(Entry(part, v) for part in recipe.exclude) for k, v in values.items()}
+    """What `exclude` and `towers` say, as filters in front: mergekit then keeps the same tensors.
+
+    A tower whose owner is not merged has no filter: mergekit would not know that model.
+    """
+    merged = {model.model for model in recipe.models}
+    owners = dict.fromkeys(recipe.exclude, recipe.kept_from())
+    owners |= {part: owner for part, owner in recipe.towers.items() if owner in merged}
+    return {
+        "weight": tuple(Entry(p, float(source.model == owner)) for p, owner in owners.items()),
+        "density": tuple(Entry(part, 1.0) for part in owners),
+    }
 
 
 def _with_exclusions(recipe: Recipe, source: Source) -> dict[str, Setting]:

@@ -36,6 +36,7 @@ class _Block(_Strict):
     target: str
     reward_head: str | None = None
     exclude: list[str] = Field(default_factory=list)
+    towers: dict[str, str] = Field(default_factory=dict)
     template: str = "target"
     seed: int = 0
     statistics: StatisticsBlock | None = None
@@ -134,6 +135,10 @@ def _recipe(
         target=model(block.target, "mergetuna", "target") if block else None,
         reward_head=model(block.reward_head, "mergetuna", "reward_head") if block else None,
         exclude=tuple(block.exclude) if block else (),
+        towers={
+            key: model(text, "mergetuna", "towers", key) or ""
+            for key, text in (block.towers if block else {}).items()
+        },
         template=_template(block.template, folder) if block else "target",
         seed=block.seed if block else 0,
         tasks={

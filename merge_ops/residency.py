@@ -1,6 +1,6 @@
 """Bringing a target, its base and its experts to a device, by a plan that is made first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,8 @@ from merge_ops.recipe import Recipe
 from merge_ops.references import short_name
 from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import find_method
+from merge_ops.shards import HOST, Shards, on_one, shard, spread
+from merge_ops.sources import Sources
 
 _PINNABLE = 0.8
 """Share of the free host memory that may be pinned; the rest stays for files and the process."""
@@ -34,7 +36,8 @@ class Runtime:
         attention: transformers' `attn_implementation`, or None for its default.
         image_backend: "pil" or "torchvision", or None for transformers' choice.
         kernels: whether merge kernels are compiled; see `merge_ops.kernels.Kernels`.
-        memory: bytes of the device that may be used, or None for what is free.
+        memory: bytes of each device that may be used, or None for what is free.
+        shard: spread the live model over all devices of that kind, and main memory if needed.
         report: is told the plan, and whatever takes long.
     """
 
@@ -43,6 +46,7 @@ class Runtime:
     image_backend: str | None = None
     kernels: Mode = "auto"
     memory: int | None = None
+    shard: bool = False
     report: Callable[[str], None] = lambda _: None
 
 
@@ -69,18 +73,22 @@ def load_resident(
             not fit the device.
     """
     opened = open_models(recipe, also, by_id=by_id)
-    plan = plan_models(opened, recipe, runtime, solutions)
+    shards = place_model(opened, recipe, runtime, solutions)
+    plans = plan_devices(opened, recipe, runtime, solutions, shards)
     for note in opened.notes():
         runtime.report(f"note: {note}")
-    for line in (plan.text(), *opened.vocabulary):
+    for line in (*(plan.text() for plan in plans.values()), *opened.vocabulary):
         runtime.report(line)
-    device = torch.device(runtime.device)
     module = load_model(recipe.kept_from(), recipe.dtype, attention=runtime.attention)
-    _bring(module, device, DTYPES[recipe.out_dtype] if recipe.out_dtype else None)
+    _fill_towers(module, opened, runtime.report)
+    _convert(module, DTYPES[recipe.out_dtype] if recipe.out_dtype else None)
+    spread(module, shards)
     head = load_score_head(recipe.reward_head) if recipe.reward_head else None
     if head is not None:
-        head = head.to(device=device, dtype=next(module.parameters()).dtype)
-    sources = hold(opened, plan, recipe, device)
+        head = head.to(device=shards.main, dtype=next(module.parameters()).dtype)
+    target = opened.target.reference
+    homes = {name: shards.home(opened.own_name(target, name)) for name in opened.numels}
+    sources = Sources(hold(opened, plans, recipe, homes), shards.main, homes)
     lost, held = sources.rounded()
     if lost:
         runtime.report(f"task vectors: {lost:,} of {held:,} entries are rounded to their dtype")
@@ -89,22 +97,86 @@ def load_resident(
     return ResidentModel(module, head, opened, engine, recipe, runtime.image_backend)
 
 
-def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int = 1) -> Plan:
+def place_model(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int) -> Shards:
+    """Decide on which devices the live model will lie: on one, unless it is to be spread.
+
+    On each, room is left for what the plan must put beside its part of the live model.
+
+    Raises:
+        UserError: it is to be spread, and does not fit all devices and main memory together.
+    """
+    device = _device(runtime)
+    if runtime.shard and device.type != "cuda":
+        runtime.report(f"shard: a model is spread over GPUs; {device} holds it whole")
+    if not runtime.shard or device.type != "cuda":
+        return on_one(device)
+    accelerators = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    beside = 1 + solutions * (find_method(recipe.method).traits.solve is not None)
+    copies = _copies(recipe, opened.numels)
+    free = {d: max(0, _usable(d, runtime) - copies) // beside for d in (*accelerators, HOST)}
+    return shard(opened.target.model, _live_dtype(opened, recipe), free)
+
+
+def plan_devices(
+    opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int, shards: Shards
+) -> dict[torch.device, Plan]:
+    """A plan for each device that holds a part of the live model.
+
+    Raises:
+        UserError: a device cannot hold its part of the live model; the numbers are given.
+    """
+    terms = opened, recipe, runtime, solutions, shards
+    return {device: plan_models(*terms, device) for device in shards.devices()}
+
+
+def plan_models(
+    opened: Opened,
+    recipe: Recipe,
+    runtime: Runtime,
+    solutions: int = 1,
+    shards: Shards | None = None,
+    device: torch.device | None = None,
+) -> Plan:
     """Decide where the models will lie; the movable items are `opened.sources`, in order.
+
+    Of a live model on several devices, what belongs to the part on `device`: what is merged there
+    lies there.
 
     Raises:
         UserError: the device cannot hold the live model; the numbers are given.
     """
-    device = torch.device(runtime.device)
-    traits = find_method(recipe.method).traits
-    dtype = DTYPES[recipe.out_dtype] if recipe.out_dtype else opened.target.dtype
-    live = sum(p.numel() for p in opened.target.model.parameters()) * dtype.itemsize
-    largest = max(opened.numels.values(), default=0)
-    sizes = {reference: opened.size(reference) for reference in opened.sources}
+    device = device or _device(runtime)
+    shards = shards or on_one(device)
+    items = _items(opened, recipe, solutions, shards, device)
+    pinnable = 0
+    if device.type == "cuda":
+        several = len([d for d in shards.devices() if d.type == "cuda"])
+        pinnable = int(_PINNABLE * free_memory(HOST)) // several
+    return plan_memory(items, str(device), _usable(device, runtime), pinnable)
+
+
+def _items(
+    opened: Opened, recipe: Recipe, solutions: int, shards: Shards, device: torch.device
+) -> list[Item]:
+    """What takes memory on a device, by the parameters that lie there; the base comes first."""
+    target, traits = opened.target, find_method(recipe.method).traits
+    itemsize = _live_dtype(opened, recipe).itemsize
+    live = [p for n, p in target.model.named_parameters() if shards.home(n) == device]
+    here = {
+        name: count
+        for name, count in opened.numels.items()
+        if shards.home(opened.own_name(target.reference, name)) == device
+    }
+    sizes = {reference: opened.size(reference, here) for reference in opened.sources}
+    part = "live model" if len(shards.devices()) == 1 else "part of the live model"
     items = [
-        Item("live model", live),
-        Item("float32 copies of one tensor", 4 * largest * (len(recipe.models) + 2)),
+        Item(part, sum(p.numel() for p in live) * itemsize),
+        Item("float32 copies of one tensor", _copies(recipe, here)),
     ]
+    wholes = [opened.checkpoints[ref] for ref in opened.sources]
+    if device.type == "cpu" and any(checkpoint.is_whole for checkpoint in wholes):
+        read = max(checkpoint.bytes() for checkpoint in wholes if checkpoint.is_whole)
+        items.append(Item("a checkpoint read whole, on loading", read))
     if traits.solve:
         count = f" x {solutions}" if solutions > 1 else ""
         fewer = "fewer choices" if solutions > 1 else ""
@@ -113,25 +185,41 @@ def plan_models(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int
     if traits.kept and device.type == "cpu":
         items.append(Item("ranks of magnitudes", int(_RANKS * sum(sizes.values()))))
     base = recipe.base_model if traits.operands == "task_vectors" else None
-    items += [item for item in _adapter_items(opened, base, device) if item.size]
+    items += [item for item in _adapter_items(opened, base, device, here) if item.size]
     for reference, size in sizes.items():
         role = "base" if reference == recipe.base_model else "expert"
+        stays = not opened.checkpoints[reference].is_whole
         computed = opened.checkpoints[reference].adapter is not None
         what = f"{role} {short_name(reference)}"
-        items.append(Item(what, size, movable=True, computed=computed))
+        items.append(Item(what, size, movable=True, computed=computed, mappable=stays))
+    return items
+
+
+def _copies(recipe: Recipe, numels: Mapping[str, int]) -> int:
+    """Bytes of the working set for the largest tensor."""
+    return 4 * max(numels.values(), default=0) * (len(recipe.models) + 2)
+
+
+def _device(runtime: Runtime) -> torch.device:
+    """The device by its whole name, as tensors on it have it: "cuda" is the current one."""
+    if runtime.device == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device(runtime.device)
+
+
+def _usable(device: torch.device, runtime: Runtime) -> int:
+    """Bytes of a device that may be used."""
     free = free_memory(device)
-    pinnable = 0
-    if device.type == "cuda":
-        pinnable = int(_PINNABLE * free_memory(torch.device("cpu")))
-    usable = free if runtime.memory is None else min(free, runtime.memory)
-    return plan_memory(items, str(device), usable, pinnable)
+    return free if runtime.memory is None else min(free, runtime.memory)
 
 
-def _adapter_items(opened: Opened, base: str | None, device: torch.device) -> list[Item]:
+def _adapter_items(
+    opened: Opened, base: str | None, device: torch.device, here: Collection[str]
+) -> list[Item]:
     """What adapters need beside the tensors that they change."""
     found = []
     if base is not None:
-        zeros = zeros_needed(opened, base) * opened.checkpoints[base].dtype.itemsize
+        zeros = zeros_needed(opened, base, here) * opened.checkpoints[base].dtype.itemsize
         found.append(Item("zeros for what adapters leave", zeros))
     if device.type == "cpu":  # elsewhere they are computed in main memory
         sources = [opened.checkpoints[reference] for reference in opened.sources]
@@ -140,11 +228,24 @@ def _adapter_items(opened: Opened, base: str | None, device: torch.device) -> li
     return found
 
 
-def _bring(module: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
-    """Move a model; parameters take the dtype, and buffers keep theirs.
+def _live_dtype(opened: Opened, recipe: Recipe) -> torch.dtype:
+    return DTYPES[recipe.out_dtype] if recipe.out_dtype else opened.target.dtype
+
+
+def _fill_towers(module: nn.Module, opened: Opened, report: Callable[[str], None]) -> None:
+    """Put other models' towers in the place of the target's, once and for all candidates."""
+    state = module.state_dict()  # shares memory with the model
+    for name, tensor in opened.lend():
+        state[name].copy_(tensor)
+    for lent in opened.lent:
+        opened.checkpoints[lent.owner].release()
+        report(f"tower {lent.tower.path}: {len(lent.fit)} tensors from {short_name(lent.owner)}")
+
+
+def _convert(module: nn.Module, dtype: torch.dtype | None) -> None:
+    """Give parameters the dtype; buffers keep theirs.
 
     Rotary frequencies are buffers: in half precision they would turn by wrong angles.
     """
-    module.to(device)
     for parameter in module.parameters():
         parameter.data = parameter.data.to(dtype or parameter.dtype)

@@ -15,6 +15,7 @@ from merge_ops.engine import Engine
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import ExpertStatistics, RowStatistics
 from merge_ops.jobs import Job, solved_key
+from merge_ops.live_tensors import input_device, live_tensors
 from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
 from merge_ops.recipe import Recipe
@@ -64,17 +65,17 @@ class ResidentModel:
         self._engine = engine
         self._terms = _terms(recipe)
         self._image_backend = image_backend
-        parameters = dict(module.named_parameters(remove_duplicate=False))
-        self._parameters = {
-            t.name: parameters[opened.shared.names[0][t.name]] for t in self._tensors
-        }
+        live = live_tensors(module)
+        self._live = {t.name: live[opened.shared.names[0][t.name]] for t in self._tensors}
+        for tensor in self._live.values():
+            tensor.find()  # what cannot be written is refused now
         self._written: dict[str, object] = {}
         self._opened: tuple[object, ExpertStatistics] | None = None
 
     @property
     def device(self) -> torch.device:
-        """Where the live model lies."""
-        return next(self.module.parameters()).device
+        """Where the live model takes its inputs."""
+        return input_device(self.module)
 
     @cached_property
     def processor(self) -> Any:
@@ -98,8 +99,19 @@ class ResidentModel:
 
     @property
     def parameters(self) -> Mapping[str, nn.Parameter]:
-        """The live parameters that recipes write, by canonical name; read them only."""
-        return self._parameters
+        """The live parameters that recipes write, by canonical name; read them only.
+
+        Raises:
+            UserError: a parameter is offloaded, and so not there between forward passes.
+        """
+        found = {name: tensor.parameter() for name, tensor in self._live.items()}
+        for name, parameter in found.items():
+            if parameter.device.type == "meta":
+                raise UserError(
+                    f"{name}: statistics need every merged parameter on a device, but it is "
+                    "offloaded to main memory; use more devices or a smaller dtype."
+                )
+        return found
 
     @torch.no_grad()
     def become(self, recipe: Recipe, statistics: ExpertStatistics | None = None) -> None:
@@ -149,7 +161,7 @@ class ResidentModel:
             self._check(recipe)
             check_experts(op, len(recipe.experts(op)))
             for tensor, job in self._jobs(recipe, op):
-                live = self._parameters[tensor.name]
+                live = self._live[tensor.name].parameter()
                 shape = live.shape if job.rows is None else job.rows.shape(live.shape)
                 if not (op.traits.solve and shape.numel()):
                     continue
@@ -169,13 +181,12 @@ class ResidentModel:
         """
         self._check(recipe)
         op = get_op(recipe.method)
-        owners = {id(p): n for n, p in reversed(list(self.module.named_parameters()))}
         sources, base = self._engine.sources, recipe.task_base(op)
         models = [recipe.models[i].model for i in recipe.experts(op)]
         for tensor in self._tensors:
             experts = [sources.weights(model, tensor.name) for model in models]
             start = sources.weights(base, tensor.name) if base else experts[0]
-            yield owners[id(self._parameters[tensor.name])], start, experts
+            yield self._live[tensor.name].name, start, experts
 
     def fingerprint(self, part: Part) -> str:
         """A digest of all that decides the weights of one part of the live model."""
@@ -186,7 +197,8 @@ class ResidentModel:
         """What the recipe's file holds; opened and checked once, read tensor by tensor."""
         wanted = (op.name, recipe.statistics, tuple(source.model for source in recipe.models))
         if self._opened is None or self._opened[0] != wanted:
-            opened = open_statistics(recipe, op, self.module, self._parameters)
+            parameters = {name: tensor.parameter() for name, tensor in self._live.items()}
+            opened = open_statistics(recipe, op, self.module, parameters)
             self._opened = (wanted, opened)
         return self._opened[1]
 
@@ -216,7 +228,8 @@ class ResidentModel:
         if _terms(recipe) != self._terms:
             raise UserError(
                 "a resident model becomes only recipes with its own target, dtypes, exclude, "
-                f"reward head and template, {_terms(self._terms)}, but got {_terms(recipe)}."
+                f"towers, reward head and template, {_terms(self._terms)}, but got "
+                f"{_terms(recipe)}."
             )
         wanted = [recipe.base_model, *(m.model for m in recipe.models)]
         resident = self._engine.sources.references()
@@ -230,11 +243,12 @@ class ResidentModel:
         for i, (name, job) in enumerate(jobs):
             for _, following in jobs[i + 1 : i + 2]:
                 self._engine.prefetch(following)
-            if not self._engine.write(*_window(self._parameters[name], job)):
+            if not self._engine.write(*_window(self._live[name].find(), job)):
                 doubtful.append(name)
         if not doubtful:
             return
-        finite = torch.stack([self._parameters[name].isfinite().all() for name in doubtful])
+        parts = [self._live[name].find().isfinite().all() for name in doubtful]
+        finite = torch.stack([part.to(parts[0].device) for part in parts])
         if not bool(finite.all()):  # one reduction each, and one sync
             bad = doubtful[int(finite.int().argmin())]
             raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
@@ -262,5 +276,6 @@ def _terms(recipe: Recipe) -> Recipe:
         target=recipe.kept_from(),
         reward_head=recipe.reward_head,
         exclude=recipe.exclude,
+        towers=recipe.towers,
         template=recipe.template,
     )

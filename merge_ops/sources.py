@@ -72,18 +72,30 @@ class Sources:
     """
 
     def __init__(
-        self, held: Mapping[str, Mapping[str, Held | Read]], device: torch.device
+        self,
+        held: Mapping[str, Mapping[str, Held | Read]],
+        device: torch.device,
+        homes: Mapping[str, torch.device] | None = None,
     ) -> None:
-        """Keep `held`: by reference and name, a tensor or a way to read it."""
-        self.device = device
+        """Keep `held`: by reference and name, a tensor or a way to read it.
+
+        `homes` gives tensors that are merged elsewhere than on `device` their own, by name.
+        """
+        self._device = device
+        self._homes = homes or {}
         self._held = held
         cuda: Any = torch.cuda
-        self._stream = cuda.Stream(device) if device.type == "cuda" else None
+        devices = {device, *self._homes.values()}
+        self._streams = {d: cuda.Stream(d) for d in devices if d.type == "cuda"}
         self._coming: dict[tuple[str, str], Tensor] = {}
 
     def references(self) -> list[str]:
         """The models, sorted."""
         return sorted(self._held)
+
+    def home(self, name: str) -> torch.device:
+        """Where a tensor is merged."""
+        return self._homes.get(name, self._device)
 
     def weights(self, reference: str, name: str) -> Tensor:
         """A model's weights, in its own shape."""
@@ -105,20 +117,22 @@ class Sources:
 
     def prefetch(self, references: Sequence[str], name: str) -> None:
         """Start to copy what lies elsewhere, beside what the device computes now."""
-        if self._stream is None:
+        device = self.home(name)
+        stream = self._streams.get(device)
+        if stream is None:
             return
-        with torch.cuda.stream(self._stream):
+        with torch.cuda.stream(stream):
             for reference in references:
                 tensor = self._find(reference, name).tensor
-                if tensor.device != self.device:
-                    self._coming[reference, name] = tensor.to(self.device, non_blocking=True)
+                if tensor.device != device:
+                    self._coming[reference, name] = tensor.to(device, non_blocking=True)
 
     def is_resident(self, reference: str, name: str, base: str | None = None) -> bool:
         """Whether weights, or the task vector from `base`, lie on the device for good as such."""
         held = self._held[reference][name]
         if not isinstance(held, Held):
             return False
-        return held.base == base and held.tensor.device == self.device
+        return held.base == base and held.tensor.device == self.home(name)
 
     def rounded(self) -> tuple[int, int]:
         """How many entries of task vectors are rounded, of how many in those tensors."""
@@ -131,12 +145,13 @@ class Sources:
         return held if isinstance(held, Held) else Held(held())
 
     def _bring(self, reference: str, name: str, tensor: Tensor) -> Tensor:
-        if tensor.device == self.device:
+        device = self.home(name)
+        if tensor.device == device:
             return tensor
         copied = self._coming.pop((reference, name), None)
-        if copied is None or self._stream is None:
-            return tensor.to(self.device)
-        current = torch.cuda.current_stream(self.device)
-        current.wait_stream(self._stream)
+        if copied is None:
+            return tensor.to(device)
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(self._streams[device])
         copied.record_stream(current)
         return copied

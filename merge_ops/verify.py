@@ -68,18 +68,23 @@ def verify_graft(target: str, donor: str, runtime: Runtime | None = None) -> Ver
     """
     runtime = runtime or Runtime()
     recipe = _everything(target, donor)
+    opened = open_models(recipe, by_id=True)
+    names = [tensor.name for tensor in opened.tensors]
+    shells = [_speaker(opened.checkpoints[ref].model) for ref in (donor, target)]
+    decoders = [find_decoder(shell) for shell in shells]
+    lent = _lent(decoders[1], names)
+    tokens = _text(shells).to(runtime.device)
+    headless = any(HEAD not in decoder.outside for decoder in decoders)
+    giver: Any = _speaker(load_model(donor, "float32").to(runtime.device))
+    head = giver.get_output_embeddings() if HEAD in lent and not headless else None
+    lender = _Lender(giver.get_input_embeddings(), head)
+    expected = _say(giver, tokens, lender, lent, headless=headless)
+    del giver  # so that the donor is in memory once, beside the target
     resident = load_resident(recipe, runtime, by_id=True)
     resident.become(recipe)
-    giver = load_model(donor, "float32").to(runtime.device)
-    models = [_speaker(giver), _speaker(resident.module)]
-    decoders = [find_decoder(model) for model in models]
-    lent = _lent(decoders[1], resident.merged_names)
-    tokens = _text(models).to(runtime.device)
-    pairs = zip(models, decoders, strict=True)
-    headless = any(HEAD not in decoder.outside for decoder in decoders)
-    expected, got = (_say(m, d, tokens, models[0], lent, headless=headless) for m, d in pairs)
+    got = _say(_speaker(resident.module), tokens, lender, lent, headless=headless)
     return Verified(
-        grafted=len(resident.merged_names),
+        grafted=len(names),
         compared="hidden states" if headless else "logits",
         lent=lent,
         difference=float((expected - got).abs().max()),
@@ -115,6 +120,14 @@ def _lent(target: Decoder, written: Sequence[str]) -> tuple[str, ...]:
     return tuple(n for n in (EMBEDDINGS, HEAD) if n not in held)
 
 
+@dataclass(frozen=True, slots=True)
+class _Lender:
+    """What a donor lends: it turns ids into embeddings, and hidden states into logits."""
+
+    embeddings: nn.Module
+    head: nn.Module | None
+
+
 def _text(models: Sequence[Any]) -> Tensor:
     """Ids (1, T) that both vocabularies have and that stand for no image, sound or padding."""
     rows = [int(model.get_input_embeddings().weight.shape[0]) for model in models]
@@ -141,20 +154,19 @@ def _is_id(value: object) -> bool:
 @torch.no_grad()
 def _say(
     model: nn.Module,
-    decoder: Decoder,
     tokens: Tensor,
-    donor: Any,
+    donor: _Lender,
     lent: Sequence[str],
     *,
     headless: bool,
 ) -> Tensor:
     """Logits (1, T, V), or last hidden states (1, T, D) if `headless`, of one model."""
     states: list[Any] = []
-    hook = decoder.module.register_forward_hook(lambda _, __, out: states.append(out[0]))
-    lends = EMBEDDINGS in lent
-    call = (
-        {"inputs_embeds": donor.get_input_embeddings()(tokens)} if lends else {"input_ids": tokens}
+    hook = find_decoder(model).module.register_forward_hook(
+        lambda _, __, out: states.append(out[0])
     )
+    lends = EMBEDDINGS in lent
+    call = {"inputs_embeds": donor.embeddings(tokens)} if lends else {"input_ids": tokens}
     if _reads_prompts_both_ways(model):
         call["token_type_ids"] = torch.ones_like(tokens)  # an answer, read from left to right
     try:
@@ -166,8 +178,9 @@ def _say(
         hook.remove()
     if headless:
         return states[-1]  # type: ignore[no-any-return]
-    if HEAD in lent:
-        return donor.get_output_embeddings()(states[-1])  # type: ignore[no-any-return]
+    if HEAD in lent and donor.head is not None:
+        head_says: Tensor = donor.head(states[-1])
+        return head_says
     return out.logits  # type: ignore[no-any-return]
 
 

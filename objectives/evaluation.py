@@ -1,6 +1,6 @@
 """Evaluations: objectives scored on a live model, block by block."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any, cast
 
@@ -67,14 +67,36 @@ class Evaluation:
                     )
         return tuple(map(tuple, found))
 
-    def score_sets(self, split: Split) -> tuple[ScoreSet, ...]:
-        """All examples of a split, in the order of the data, one set per objective."""
+    def score_sets(
+        self, split: Split, stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None
+    ) -> tuple[ScoreSet, ...]:
+        """The examples of a split, in the order of the data, one set per objective.
+
+        Args:
+            split: which examples.
+            stops: told after each block but the last its index and all scores so far; if it says
+                so, no further block is scored, and the sets hold what was.
+        """
         found: list[dict[str, ExampleScore]] = [{} for _ in self._objectives]
-        for block in self.blocks(split):
+        blocks = self.blocks(split)
+        for block in blocks:
             for own, scores in zip(found, self.score(block), strict=True):
                 own |= {score.id: score for score in scores}
+            if stops and block is not blocks[-1] and stops(block.index, self._sets(split, found)):
+                break
+        return self._sets(split, found)
+
+    def _sets(
+        self, split: Split, found: Sequence[Mapping[str, ExampleScore]]
+    ) -> tuple[ScoreSet, ...]:
+        """What was scored, as sets."""
         return tuple(
-            ScoreSet(o.name, o.average, o.weight, tuple(own[e.id] for e in o.examples(split)))
+            ScoreSet(
+                o.name,
+                o.average,
+                o.weight,
+                tuple(own[e.id] for e in o.examples(split) if e.id in own),
+            )
             for o, own in zip(self._objectives, found, strict=True)
         )
 

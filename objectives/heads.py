@@ -46,7 +46,8 @@ def find_head(live: LiveModel) -> Head:
     """
     head: Any = live.module.get_output_embeddings()  # type: ignore[operator]
     generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(4, head.weight.shape[-1], generator=generator).to(head.weight)
+    probe = torch.randn(4, head.weight.shape[-1], generator=generator)
+    probe = probe.to(device=live.device, dtype=head.weight.dtype)  # weights may be offloaded
 
     def whole(hidden: Tensor) -> Tensor:
         given = BaseModelOutputWithPast(last_hidden_state=hidden[None])
@@ -66,7 +67,8 @@ def find_head(live: LiveModel) -> Head:
     large = probe * (100.0 / head(probe).abs().amax())  # where a cap or a scale shows
     plain, own = head(large).float(), whole(large).float()
     same = bool((plain - own).abs().amax() <= 1e-2 * plain.abs().amax())
-    return Head(head if same else whole, plain.shape[-1])
+    chosen = head if same else whole
+    return Head(lambda hidden: chosen(hidden).to(live.device), plain.shape[-1])
 
 
 @torch.no_grad()

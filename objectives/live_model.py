@@ -36,7 +36,7 @@ class LiveModel(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """Where it takes its inputs; it may lie on several."""
         ...
 
     @property

@@ -140,7 +140,7 @@ def hidden_states(live: LiveModel, passage: Passage) -> Tensor:
         pass
     finally:
         hook.remove()
-    return caught[0]
+    return caught[0].to(live.device)
 
 
 def answer_log_probabilities(head: Head, passage: Passage, hidden: Tensor) -> Tensor:

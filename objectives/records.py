@@ -1,7 +1,7 @@
 """Scores of single examples, and the figures made of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Split = Literal["selection", "confirm", "test"]
@@ -45,6 +45,10 @@ class ScoreSet:
     average: Average
     weight: float
     scores: tuple[ExampleScore, ...]
+
+    def only(self, category: str) -> "ScoreSet":
+        """The examples of one category."""
+        return replace(self, scores=tuple(s for s in self.scores if s.category == category))
 
     def by_category(self) -> dict[str, float]:
         """Mean per category, sorted by name."""

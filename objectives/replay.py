@@ -66,4 +66,4 @@ def replay(live: LiveModel, call: DecoderCall, cache: Any = None) -> Tensor:
         cache: a transformers cache to fill with keys and values, or None.
     """
     output = live.decoder(**call.arguments, past_key_values=cache, use_cache=cache is not None)
-    return output.last_hidden_state  # type: ignore[no-any-return]
+    return output.last_hidden_state.to(live.device)  # type: ignore[no-any-return]

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate
+from search.racing import STOPPED as STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-
-STOPPED = "stopped"
-"""Attribute of a trial that racing stopped: how many items it was scored on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+STOPPED = "stopped"
+"""Attribute of a trial that racing stopped: how many items it was scored on."""
 RACING = Literal["off", "test", "halving"]
 
 _FEWEST = 24

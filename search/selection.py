@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from objectives.records import ScoreSet, combined
+from search.proposer import STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -30,8 +31,8 @@ class Confirmed:
 
 
 def finalists(trials: Sequence["FrozenTrial"], count: int) -> list["FrozenTrial"]:
-    """The `count` best trials on the selection split, different recipes only, best first."""
-    scored = [t for t in trials if t.value is not None]
+    """The best trials that were scored on the whole split, different recipes only, in order."""
+    scored = [t for t in trials if t.value is not None and STOPPED not in t.user_attrs]
     best: dict[str, FrozenTrial] = {}
     for trial in sorted(scored, key=lambda t: (-(t.value or 0.0), t.number)):
         best.setdefault(trial.user_attrs["digest"], trial)

@@ -12,19 +12,24 @@ from studies.commands.best import best
 from studies.commands.convert import convert
 from studies.commands.demo import demo
 from studies.commands.eval import evaluate
+from studies.commands.examples import EXIT_CODES, epilog
+from studies.commands.export import export
 from studies.commands.families import families
 from studies.commands.init import init
 from studies.commands.merge import merge
 from studies.commands.methods import methods
 from studies.commands.objectives import objectives
+from studies.commands.report import report
 from studies.commands.run import run
+from studies.commands.samplers import samplers
 from studies.commands.statistics import statistics
+from studies.commands.status import status
 from studies.commands.trials import trials
 from studies.commands.ui import ui
 from studies.commands.zoo import zoo
 from studies.demo.zoo import ZooError
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
 
 
 @app.callback()
@@ -33,11 +38,11 @@ def _root() -> None:
 
 
 for command in (
-    *(init, run, trials, best, merge, align, families, convert, methods, objectives),
-    *(statistics, baselines, ui, demo),
+    *(init, run, status, trials, best, report, export, merge, evaluate, baselines, align),
+    *(families, convert, methods, objectives, samplers, statistics, ui, demo),
 ):
-    app.command()(command)
-app.command("eval")(evaluate)
+    name = "eval" if command is evaluate else command.__name__
+    app.command(name, epilog=epilog(name))(command)
 app.add_typer(zoo, name="zoo")
 
 

@@ -21,9 +21,9 @@ from studies.evaluator import Evaluator
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
+from studies.table import BEST_GLOBAL as BEST_GLOBAL
+from studies.table import FOUND as FOUND
 
-FOUND = "found recipe"
-BEST_GLOBAL = "best global coefficients"
 BEST_SINGLE = "best single coefficient"
 
 
@@ -139,7 +139,10 @@ def describe(rows: Sequence[ScoredRow], found: ScoredRow) -> list[dict[str, Any]
                 **asdict(paired_difference(found.sets, row.sets)),
                 "mcnemar_p": mcnemar(found.sets, row.sets),
                 "objectives": {
-                    ours.objective: asdict(paired_difference([ours], [theirs]))
+                    ours.objective: {
+                        **asdict(paired_difference([ours], [theirs])),
+                        "categories": _gaps(ours, theirs),
+                    }
                     for ours, theirs in zip(found.sets, row.sets, strict=True)
                 },
             }
@@ -158,6 +161,14 @@ def beside_lines(objectives: Sequence[Objective], split: Split) -> list[str]:
     ]
 
 
+def _gaps(ours: ScoreSet, theirs: ScoreSet) -> dict[str, dict[str, float]]:
+    """The difference in each category, with its 95 % interval."""
+    return {
+        name: asdict(paired_difference([ours.only(name)], [theirs.only(name)]))
+        for name in ours.by_category()
+    }
+
+
 def row_figures(sets: Sequence[ScoreSet]) -> dict[str, Any]:
     """The combined score and every objective's figures, with their 95 % intervals."""
     return {
@@ -170,6 +181,11 @@ def row_figures(sets: Sequence[ScoreSet]) -> dict[str, Any]:
                 "macro": s.macro(),
                 "categories": s.by_category(),
                 "mishaps": count_mishaps(s.scores).text(len(s.scores)),
+                "intervals": {
+                    name: {**asdict(interval([part])), "n": len(part.scores)}
+                    for name in s.by_category()
+                    for part in [s.only(name)]
+                },
             }
             for s in sets
         },

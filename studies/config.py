@@ -11,6 +11,7 @@ from pydantic import (
 
 from search.coupling import Coupling
 from search.modules import REST
+from search.racing import RACING
 from search.samplers import Sampler
 from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
@@ -141,6 +142,15 @@ class Budget(Strict):
         return self
 
 
+class RacingConfig(Strict):
+    """Candidates that cannot enter the best stop before all items are scored."""
+
+    rule: RACING = "off"
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    top: Annotated[int, Field(gt=0)] | None = None
+    block: Annotated[int, Field(gt=0)] = 128
+
+
 class Tracking(Strict):
     """Where finished trials are mirrored."""
 
@@ -152,6 +162,7 @@ class RuntimeConfig(Strict):
     """How the live model runs."""
 
     device: str = "auto"
+    shard: bool = False
     threads: Annotated[int, Field(gt=0)] | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = None
@@ -178,11 +189,13 @@ class StudyConfig(Strict):
     parameters: dict[str, Any] = Field(default_factory=dict)
     search: Search = Field(default_factory=Search)
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
+    towers: dict[str, str] = Field(default_factory=dict)
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
     statistics: StatisticsConfig | None = None
     sampler: Sampler = "tpe"
     warm_start: list[WarmStart] = Field(default_factory=lambda: list[WarmStart](DEFAULT_GRIDS))
     budget: Budget = Field(default_factory=Budget)
+    racing: RacingConfig = Field(default_factory=RacingConfig)
     confirm_top: Annotated[int, Field(gt=0)] = 8
     compare: bool = True
     seed: int = 0

@@ -1,5 +1,6 @@
 """What the command line prints: results on standard output, everything else on standard error."""
 
+import json
 import sys
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,19 @@ def console() -> "Console":
     """The console for tables and progress; plain and wide where there is no terminal."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+    return Console(
+        width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True, emoji=False
+    )
 
 
 def say(*content: Any) -> None:
     """Print text or a rich table."""
     console().print(*content)
+
+
+def say_json(content: Any) -> None:
+    """Print plain data for a script."""
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")
 
 
 def warn(text: str) -> None:

@@ -37,6 +37,7 @@ def make_engine(study: StudyFile, target: str, identities: Mapping[str, str]) ->
 
     settings = Settings(
         tokens=runtime.tokens_per_batch,
+        block=study.config.racing.block,
         budget=budget,
         identity=_identity(runtime, identities.get(target, target)),
         seed=study.config.seed,

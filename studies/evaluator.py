@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,6 +64,7 @@ class Evaluator:
         *,
         why: str = "",
         objectives: Sequence[Objective] | None = None,
+        stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
     ) -> Scored:
         """Write the recipe into the live model and score it on a split.
 
@@ -74,6 +75,7 @@ class Evaluator:
             split: a look at "test" is logged with `why`.
             why: who asks, for that log.
             objectives: others than the study's own.
+            stops: as in `Evaluation.score_sets`; of a recipe without views.
 
         Raises:
             UserError: the recipe is not of the resident models, or has no view for an objective.
@@ -89,7 +91,7 @@ class Evaluator:
             self.resident.become(model)
             built = time.perf_counter()
             evaluation = self.evaluation([chosen[i] for i in places])
-            sets |= dict(zip(places, evaluation.score_sets(split), strict=True))
+            sets |= dict(zip(places, evaluation.score_sets(split, stops), strict=True))
             seconds["build"] += built - start
             seconds["score"] += time.perf_counter() - built
         return Scored(tuple(sets[i] for i in range(len(chosen))), seconds)

@@ -1,5 +1,6 @@
 """A candidate as a normal Hugging Face folder that plain transformers loads."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from merge_ops.atomic import check_free, check_space, new_folder
 from merge_ops.checkpoint import Checkpoint, open_checkpoint
 from merge_ops.errors import UserError
 from merge_ops.layout import Layout
+from merge_ops.live_tensors import whole_state
 from merge_ops.loading import DTYPES, HEAD_FILE
 from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Recipe
@@ -88,7 +90,7 @@ def build_checkpoint(
     path: Path,
     out: Path,
     *,
-    device: str = "cpu",
+    runtime: Runtime | None = None,
     dtype: str | None = None,
     task: str | None = None,
     shard_size: str = SHARD_SIZE,
@@ -100,7 +102,7 @@ def build_checkpoint(
     Args:
         path: the recipe.
         out: folder of the checkpoint.
-        device: where to compute.
+        runtime: where to compute; the CPU if left out.
         dtype: of the written weights; None for the recipe's.
         task: whose view to write as a plain checkpoint, of a recipe with views; None for the
             unified model with all masks.
@@ -126,7 +128,7 @@ def build_checkpoint(
     if recipe.has_views():
         check_dtypes(recipe)
     _check_out(recipe, out, reward_code=reward_code, overwrite=overwrite)
-    resident = load_resident(recipe, Runtime(device, report=warn), also=needs_target(recipe))
+    resident = load_resident(recipe, runtime or Runtime(report=warn), also=needs_target(recipe))
     layout = Layout(resident.layers, tuple(resident.merged_names))
     recipe = lower_recipe(recipe, layout, path)
     recipe = replace(recipe, provenance={**recipe.provenance, **vocabulary_note(resident)})
@@ -143,6 +145,18 @@ def build_checkpoint(
     return recipe, len(resident.merged_names)
 
 
+def check_models(recipe: Recipe, out: Path) -> None:
+    """Refuse a folder that is one of the recipe's models.
+
+    Raises:
+        UserError: it is.
+    """
+    if str(out.resolve()) in recipe.references():
+        raise UserError(
+            f"{out} is a model of this recipe and would be lost; choose another folder."
+        )
+
+
 def _check_shard_size(text: str) -> None:
     from huggingface_hub.serialization._base import parse_size_to_int  # what transformers calls
 
@@ -157,10 +171,7 @@ def _check_shard_size(text: str) -> None:
 def _check_out(recipe: Recipe, out: Path, *, reward_code: bool, overwrite: bool) -> None:
     """Refuse what would fail, or do harm, once the model is computed."""
     check_free(out, overwrite=overwrite)
-    if str(out.resolve()) in recipe.references():
-        raise UserError(
-            f"{out} is a model of this recipe and would be lost; choose another folder."
-        )
+    check_models(recipe, out)
     target = open_checkpoint(recipe.kept_from(), recipe.dtype)
     if reward_code and recipe.reward_head:
         check_reward_code(target.model)
@@ -179,7 +190,10 @@ def _size(recipe: Recipe, target: Checkpoint) -> int:
 def _write_model(resident: ResidentModel, folder: Path, shard_size: str) -> None:
     """Configs, weights and score head."""
     module: Any = resident.module
-    module.save_pretrained(folder, max_shard_size=shard_size)
+    state = whole_state(module)  # offloaded weights too
+    with warnings.catch_warnings():  # of the memory that offloaded weights take: they are here
+        warnings.filterwarnings("ignore", message="Attempting to save a model with offloaded")
+        module.save_pretrained(folder, state_dict=state, max_shard_size=shard_size)
     name_code(folder, {})  # what the target names is not copied
     if resident.score_head is not None:
         tensors = resident.score_head.state_dict()

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from merge_ops.errors import UserError
@@ -25,7 +26,9 @@ from studies.console import warn
 from studies.evaluator import Evaluator, count_test_reads
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
+from studies.pictures import rows_over_depth
 from studies.provenance import runtime_facts, study_digest, with_commits
+from studies.racing import saved
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
@@ -78,8 +81,24 @@ def finish(
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()
     }
+    text = recipe_text(recipe, study.out)
     pictures = [study.out / HISTORY, study.out / DEPTH, study.out / CHOICES]
-    return results, Summary(recipe_text(recipe, study.out), table, metrics, pictures)
+    if not study.config.tracking.enabled:
+        return results, Summary(text, table, metrics, pictures)
+    page, drawn = _report(study)
+    return results, Summary(text, table, metrics, [*pictures, *drawn], page)
+
+
+def _report(study: StudyFile) -> tuple[Path | None, Sequence[Path]]:
+    """The page and its pictures, for the tracker; whatever fails, the results are written."""
+    from studies.report.page import write_report
+
+    try:
+        written = write_report(study.out)
+    except Exception as error:  # hours of scoring must not end in the traceback of a chart
+        warn(f"{study.config.name}: the report could not be written: {error!r}")
+        return None, ()
+    return written.page, written.pictures
 
 
 def _rows(
@@ -125,6 +144,7 @@ def _results(
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
+        "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
         "winner": {
             "trial": winner.trial.number,
             "digest": winner.trial.user_attrs["digest"],
@@ -141,6 +161,10 @@ def _results(
             }
             for f in finals
         ],
+        "coefficients": {
+            knob: rows_over_depth(own.space, knob, winner.trial.params)
+            for knob in own.space.ranges
+        },
         "rows": describe(scored, scored[-1]),
         "beside": beside_lines(evaluator.objectives, "test"),
         "smooth": sorted(evaluator.smooth),

@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from merge_ops.errors import UserError
 from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
+from search.proposer import STOPPED
+from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
 
-JOURNAL = "ledger.journal"
-SEARCH, GLOBAL = "search", "global"
-"""Names of the two searches in one journal: the study's own, and its rival without depth."""
+__all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome"]
+__all__ += ["listed_values", "mend", "read_trials"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -39,6 +39,9 @@ class Outcome:
         reason: why it failed, or an empty string.
         seconds: by phase: suggest, build, score.
         tags: what the proposer keeps with its trials.
+        scores: per-example scores by objective, in the order of the data; None where racing
+            stopped the trial before. Taken from `sets` if left out.
+        stopped: how many items it was scored on when racing stopped it, or None.
     """
 
     values: Point
@@ -49,6 +52,8 @@ class Outcome:
     reason: str
     seconds: Mapping[str, float]
     tags: Mapping[str, int] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[float | None]] | None = None
+    stopped: int | None = None
 
 
 class Ledger:
@@ -90,11 +95,12 @@ class Ledger:
         if failed:
             attributes["reason"] = outcome.reason
         else:
-            attributes["figures"] = figures(outcome.sets)
-            attributes["scores"] = json.dumps(
-                {s.objective: [score.value for score in s.scores] for s in outcome.sets},
-                separators=(",", ":"),
-            )
+            if outcome.stopped is None:
+                attributes["figures"] = figures(outcome.sets)
+            whole = {s.objective: [score.value for score in s.scores] for s in outcome.sets}
+            attributes["scores"] = json.dumps(outcome.scores or whole, separators=(",", ":"))
+        if outcome.stopped is not None:
+            attributes[STOPPED] = outcome.stopped
         trial = create_trial(
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
             value=outcome.value,
@@ -125,23 +131,6 @@ class Ledger:
         self._study.set_user_attr("study", digest)
 
 
-def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
-    """The finished trials of a study's folder.
-
-    Raises:
-        UserError: the folder holds no such search.
-    """
-    path = folder / JOURNAL
-    if not path.is_file():
-        raise UserError(f"{folder}: a study's folder holds {JOURNAL}, but this one does not.")
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        raise UserError(f"{path}: there is no search {name!r} in it yet.") from None
-    return study.get_trials(deepcopy=False)
-
-
 def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
     """Names of what a search takes from lists of values."""
     kinds = trials[0].distributions if trials else {}
@@ -151,8 +140,8 @@ def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
 def mend(path: Path) -> None:
     """Undo what a crash may leave: a torn last line, and a lock whose owner is dead.
 
-    Only the study's one writer may call this (see `sole_writer`); with the torn line nobody could
-    read the journal, and for the lock Optuna would wait half a minute.
+    Only the study's one writer may call this (see `studies.holder`); Optuna could not read the
+    journal with the torn line, and for the lock Optuna would wait half a minute.
     """
     Path(f"{path}.lock").unlink(missing_ok=True)
     if not path.exists():
@@ -164,23 +153,3 @@ def mend(path: Path) -> None:
             stream.truncate(whole)
             stream.flush()
             os.fsync(stream.fileno())
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the study's folder against a second coordinator.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    import fcntl
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another process is running this study; wait for it."
-            ) from None
-        yield

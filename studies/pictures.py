@@ -65,7 +65,7 @@ def draw_depth(space: SearchSpace, values: Mapping[str, float], path: Path, titl
     knobs = list(space.ranges)
     figure, axes = _figure(len(knobs), (1.6 + 0.75 * space.layers, 2.6))
     for axis, knob in zip(axes, knobs, strict=True):
-        rows = _rows_of(space, knob, values)
+        rows = rows_over_depth(space, knob, values)
         table = list(rows.values())
         limits = space.ranges[knob]
         image = axis.imshow(
@@ -111,7 +111,9 @@ def draw_choices(
     _save(figure, path)
 
 
-def _rows_of(space: SearchSpace, knob: str, values: Mapping[str, float]) -> dict[str, list[float]]:
+def rows_over_depth(
+    space: SearchSpace, knob: str, values: Mapping[str, float]
+) -> dict[str, list[float]]:
     """One list of values per layer for every expert and part of a layer."""
     owners = space.labels if space.knob(knob).per_expert else ("all",)
     return {

@@ -46,6 +46,10 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     references = {"target": study.template.target, "base": study.template.base_model}
     references["reward_head"] = study.template.reward_head
     settings |= {key: identities[ref] for key in named if (ref := references[key])}
+    settings.pop("towers")
+    if study.template.towers:
+        owners = study.template.towers.items()
+        settings["towers"] = {key: identities[owner] for key, owner in owners}
     if study.template.statistics is not None:
         settings["statistics_sha256"] = study.template.statistics.sha256
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

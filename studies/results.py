@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from studies.console import command_name, say
-from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE
+from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, REPORT
 from studies.table import rich_table, verdicts
 
 
@@ -26,5 +26,9 @@ def show_results(results: Mapping[str, Any], out: Path) -> None:
         say(f"            {out / DEPTH}")
     if (out / CHOICES).is_file():
         say(f"            {out / CHOICES}")
+    if (out / REPORT).is_file():
+        say(f"report      {out / REPORT}")
+    else:
+        say(f"report      {me} report {out}")
     say(f"checkpoint  {me} merge {out / RECIPE} --out {out / 'checkpoint'}")
     say(f"all trials  {me} trials {out}    or in MLflow: {me} ui {out}")

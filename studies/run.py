@@ -7,17 +7,20 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.samplers import ONLY, make_proposer, resolve_sampler
+from studies.about import write_about
 from studies.config import seconds
 from studies.console import warn
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
-from studies.ledger import GLOBAL, SEARCH, Ledger, sole_writer
+from studies.holder import sole_writer
+from studies.ledger import GLOBAL, SEARCH, Ledger
 from studies.objectives_setup import make_objectives
 from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
+from studies.racing import Racer
 from studies.search_loop import Limits, Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
 from studies.space_setup import announce, make_space
@@ -52,6 +55,7 @@ def run_study(study: StudyFile) -> dict[str, Any]:
         tasks = objective_tasks(study.config)
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
+        write_about(study, objectives.main, resident.layers)
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
         evaluator = Evaluator(
@@ -107,6 +111,29 @@ def _deadline(study: StudyFile) -> float | None:
     return None if timeout is None else time.monotonic() + seconds(timeout)
 
 
+def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
+    """Stops candidates early, if the study asks for it and its candidates are one model each."""
+    racing = study.config.racing
+    if racing.rule == "off":
+        return None
+    blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
+    whole = any(block.runs is not None for block in blocks)
+    if study.template.has_views() or whole or evaluator.smooth or len(blocks) < 2:
+        why = (
+            "a candidate is several views of one recipe"
+            if study.template.has_views()
+            else "the search follows a smooth signal, whose items have no score of their own"
+            if evaluator.smooth
+            else "an objective scores all its items at once"
+            if whole
+            else f"all items are one block of {racing.block}; choose a smaller racing.block"
+        )
+        warn(f"{study.config.name}: nothing is raced: {why}.")
+        return None
+    top = racing.top or study.config.confirm_top
+    return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, top)
+
+
 def _search(
     study: StudyFile,
     evaluator: Evaluator,
@@ -133,6 +160,7 @@ def _search(
         warm=first_points(study, space),
         proposer=make_proposer(sampler, dimensions, config.seed, trials),
         sampler=sampler,
+        racer=_racer(study, evaluator),
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
     with Progress(title, ledger.trials, trials) as progress:

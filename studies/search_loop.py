@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
+from objectives.records import ScoreSet
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
 from search.warm_start import WARM
 from studies.evaluator import Evaluator
 from studies.ledger import Ledger, Outcome
+from studies.racing import Racer
 
 _HOPELESS = 3  # so many failures and nothing else: the study itself is at fault
 
@@ -45,12 +47,14 @@ class SearchPlan:
         warm: the first points, in order.
         proposer: proposes all later ones.
         sampler: the proposer's name.
+        racer: stops candidates early, or None.
     """
 
     space: SearchSpace
     warm: Sequence[dict[str, Value]]
     proposer: Proposer
     sampler: str
+    racer: Racer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def run_search(
         if proposal is None:
             return
         suggest = time.perf_counter() - start
-        trial = ledger.tell(_score(plan.space, proposal, source, evaluator, suggest))
+        trial = ledger.tell(_score(plan, proposal, source, evaluator, suggest, ledger.trials))
         on_trial(trial)
         first = ledger.trials[:_HOPELESS]
         if len(first) == _HOPELESS == len(ledger.trials) and all(t.value is None for t in first):
@@ -96,14 +100,26 @@ def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal | N
 
 
 def _score(
-    space: SearchSpace, proposal: Proposal, source: str, evaluator: Evaluator, suggest: float
+    plan: SearchPlan,
+    proposal: Proposal,
+    source: str,
+    evaluator: Evaluator,
+    suggest: float,
+    trials: Sequence[FrozenTrial],
 ) -> Outcome:
     """Score one point; a point that cannot be scored becomes a failed trial with its reason."""
-    recipe = space.decode(proposal.values)
+    recipe = plan.space.decode(proposal.values)
     digest = evaluator.digest(recipe)
+    racer, worth = plan.racer, list[float | None]([None])
+
+    def stops(block: int, sets: tuple[ScoreSet, ...]) -> bool:
+        assert racer is not None
+        worth[0] = racer.verdict(block, sets, trials)
+        return worth[0] is not None
+
     try:
-        scored = evaluator.score(recipe, "selection")
-        value = evaluator.signal(scored.sets)
+        scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
+        value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
     except (UserError, ObjectiveError) as error:
         return Outcome(
             proposal.values,
@@ -116,4 +132,10 @@ def _score(
             proposal.tags,
         )
     seconds = {"suggest": suggest, **scored.seconds}
-    return Outcome(proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags)
+    found = Outcome(
+        proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags
+    )
+    if racer is None or worth[0] is None:
+        return found
+    items = sum(len(own.scores) for own in scored.sets)
+    return replace(found, scores=racer.in_order(scored.sets), stopped=items)

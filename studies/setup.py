@@ -148,6 +148,7 @@ def _template(
         target=model(config.target, "target"),
         reward_head=model(config.reward_head, "reward_head"),
         exclude=tuple(config.exclude),
+        towers={key: model(text, "towers", key) or "" for key, text in config.towers.items()},
         template=chosen if chosen in known else str((folder / chosen).resolve()),
         seed=config.seed,
     )
@@ -210,6 +211,7 @@ def prepare_runtime(config: StudyConfig) -> Runtime:
         config.runtime.image_backend,
         config.runtime.kernels,
         memory=None if limit is None else int(limit * 1e9),
+        shard=config.runtime.shard,
         report=warn,
     )
 

@@ -13,7 +13,7 @@ from merge_ops.statistics_file import file_sha256, read_header
 from merge_ops.statistics_writer import new_statistics, total_bytes
 from objectives.objective import Objective
 from studies.console import warn
-from studies.ledger import sole_writer
+from studies.holder import sole_writer
 from studies.objectives_setup import make_objectives
 from studies.paths import STATISTICS
 from studies.setup import StudyFile, identities, load_models

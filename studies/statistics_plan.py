@@ -87,13 +87,15 @@ def _terms(study: StudyFile, op: MergeOp, identities: Mapping[str, str]) -> dict
     """What else the statistics depend on."""
     template = study.template
     head = template.reward_head
-    terms = {
+    terms: dict[str, Any] = {
         "target": identities[template.kept_from()],
         "reward_head": identities[head] if head else None,
         "exclude": sorted(template.exclude),
         "template": study.config.runtime.template,
         "dtype": study.config.runtime.dtype,
     }
+    if template.towers:
+        terms["towers"] = {key: identities[owner] for key, owner in template.towers.items()}
     if op.traits.through_merged:  # the layers below are merged by the study's fixed parameters
         plain = json.loads(json.dumps(dump_settings(template.parameters)))
         knobs = {name: knob.default for name, knob in op.knobs.items() if not knob.per_expert}

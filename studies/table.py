@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studies.comparison import BEST_GLOBAL, FOUND
-
 if TYPE_CHECKING:
     from rich.table import Table
+
+FOUND = "found recipe"
+BEST_GLOBAL = "best global coefficients"
 
 Described = Mapping[str, Any]
 """One row as `studies.comparison.describe` gives it."""

@@ -36,12 +36,14 @@ class Summary:
         table_text: of the comparison, as Markdown.
         metrics: headline figures.
         pictures: image files; one that does not exist is left out.
+        report: the page of the study, if it is written.
     """
 
     recipe_text: str
     table_text: str
     metrics: Mapping[str, float]
     pictures: Sequence[Path] = ()
+    report: Path | None = None
 
 
 class Experiment:
@@ -98,6 +100,8 @@ class Experiment:
         for picture in summary.pictures:
             if picture.is_file():
                 self._client.log_artifact(run, str(picture), "figures")
+        if summary.report is not None and summary.report.is_file():
+            self._client.log_artifact(run, str(summary.report))
         self._close(run, "FINISHED", now)
 
     def _find(self) -> None:

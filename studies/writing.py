@@ -14,16 +14,7 @@ from search.samplers import ONLY
 from studies.comparison import parent_rows
 from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
-from studies.paths import (
-    CHOICES,
-    DEPTH,
-    EVALUATION,
-    HISTORY,
-    RECIPE,
-    RESULTS,
-    SCORES,
-    TABLE,
-)
+from studies.paths import CHOICES, DEPTH, EVALUATION, HISTORY, RECIPE, RESULTS, SCORES, TABLE
 from studies.pictures import draw_choices, draw_depth, draw_history
 from studies.provenance import versions, vocabulary_note
 from studies.search_loop import Search

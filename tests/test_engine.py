@@ -135,7 +135,7 @@ def expected(op: MergeOp, recipe: Recipe, resident: ResidentModel) -> dict[str, 
 
 
 def live(resident: ResidentModel) -> dict[str, Tensor]:
-    return {n: p.detach().cpu().clone() for n, p in resident._parameters.items()}
+    return {n: p.detach().cpu().clone() for n, p in resident.parameters.items()}
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -330,12 +330,12 @@ def test_a_tensor_that_did_not_change_is_really_not_written(models: dict[str, st
     resident = load_resident(recipe, Runtime())
     resident.become(recipe)
     with torch.no_grad():
-        for parameter in resident._parameters.values():
+        for parameter in resident.parameters.values():
             parameter.fill_(77.0)
     resident.become(recipe)
-    assert all(bool((p == 77.0).all()) for p in resident._parameters.values())
+    assert all(bool((p == 77.0).all()) for p in resident.parameters.values())
     resident.become(replace(recipe, seed=6))
-    assert not any(bool((p == 77.0).any()) for p in resident._parameters.values())
+    assert not any(bool((p == 77.0).any()) for p in resident.parameters.values())
 
 
 def test_an_error_half_way_leaves_no_stale_skip(

@@ -224,7 +224,9 @@ def test_prompts_without_room_in_memory_go_to_disk_and_damaged_files_are_made_an
     third = Engine(settings)
     assert score_all(pairs, live, "test", third) == first
     assert third.store.made == 2
-    assert files[0].read_bytes() == whole
+    mended = Engine(settings)
+    assert score_all(pairs, live, "test", mended) == first
+    assert mended.store.made == 0
     other = Engine(replace(settings, identity="other weights"))
     score_all(pairs, live, "test", other)
     assert other.store.made > 2

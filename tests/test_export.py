@@ -33,7 +33,7 @@ from studies.parents import Parent, find_parents
 from studies.scoring import score_once
 from studies.setup import read_study
 from tests import card_code
-from tests.tiny import tiny_llama
+from tests.tiny import save, tiny_llama
 
 TEMPLATES = ("target", "reward_head", "file")
 PAIRS = 24
@@ -195,7 +195,7 @@ def test_bfloat16_is_read_back_as_it_was_written(workshop: Path, tmp_path: Path)
 
 def test_tied_heads_are_written_once(tmp_path: Path) -> None:
     for seed, name in enumerate("ab"):
-        tiny_llama(seed, tied=True).save_pretrained(tmp_path / name)
+        save(tiny_llama(seed, tied=True), tmp_path / name)
     models = [{"model": name, "parameters": {"weight": 0.5}} for name in "ab"]
     YAML().dump({"merge_method": "linear", "models": models}, tmp_path / "recipe.yaml")
     build_checkpoint(tmp_path / "recipe.yaml", tmp_path / "out", shard_size="4KB")

@@ -132,10 +132,12 @@ def fast(monkeypatch: pytest.MonkeyPatch, subjects: list[Subject]) -> Iterator[N
     """Sound models are opened once; nothing is kept of damaged ones."""
     sound = {s.reference: checkpoint.open_checkpoint(s.reference, "float32") for s in subjects}
 
-    def opened(reference: str, dtype: str | None) -> checkpoint.Checkpoint:
-        return sound.get(reference) or checkpoint.open_checkpoint(reference, dtype)
+    read = checkpoint.open_checkpoint
 
-    monkeypatch.setattr(opening, "open_checkpoint", opened)
+    def opened(reference: str, dtype: str | None) -> checkpoint.Checkpoint:
+        return sound.get(reference) or read(reference, dtype)
+
+    monkeypatch.setattr(checkpoint, "open_checkpoint", opened)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

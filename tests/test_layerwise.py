@@ -16,6 +16,7 @@ from objectives.layerwise import Walk
 from objectives.observation import Passage
 from tests.tiny import tiny_llama
 
+CPU = torch.device("cpu")
 SHAPE: dict[str, Any] = {
     "vocab_size": 32,
     "hidden_size": 16,
@@ -69,7 +70,7 @@ def passed_over() -> Wrapped:
 def test_a_walk_equals_a_forward_pass(make: Any) -> None:
     module = make()
     stack: Any = module.decoder.layers
-    live: Any = SimpleNamespace(module=module, decoder=module.decoder)
+    live: Any = SimpleNamespace(module=module, decoder=module.decoder, device=CPU)
     ids = torch.tensor([[5, 7, 9, 11, 13]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     linears = {n: (m,) for n, m in stack.named_modules() if isinstance(m, nn.Linear)}
@@ -102,7 +103,7 @@ def test_a_walk_leaves_the_layers_as_they_were_when_it_is_stopped() -> None:
     module = plain()
     stack: Any = module.decoder.layers
     own = vars(stack[0])["forward"] = stack[0].forward
-    live: Any = SimpleNamespace(module=module, decoder=module.decoder)
+    live: Any = SimpleNamespace(module=module, decoder=module.decoder, device=CPU)
     ids = torch.tensor([[5, 7]])
     passage = Passage({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, 1, "reward")
     item: Any = SimpleNamespace(passages=(passage,))

@@ -9,7 +9,8 @@ from optuna.trial import TrialState
 from merge_ops.errors import UserError
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
-from studies.ledger import JOURNAL, Ledger, Outcome, read_trials, sole_writer
+from studies.holder import sole_writer
+from studies.ledger import JOURNAL, Ledger, Outcome, read_trials
 
 DIMENSIONS = [Dimension("w", 0.0, 1.0, 0.5)]
 SETS = (ScoreSet("o", "micro", 1.0, (ExampleScore("x", 1.0, "c"), ExampleScore("y", 0.0, "c"))),)

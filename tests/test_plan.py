@@ -259,3 +259,42 @@ def middling(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_plan_is_a_value() -> None:
     plan = plan_memory([Item("x", 1)], "cpu", 1, 0)
     assert plan == Plan("cpu", 1, (Item("x", 1),), ("device",))
+
+
+def test_a_checkpoint_that_is_read_whole_is_counted_and_let_go(tmp_path: Path) -> None:
+    """Fused experts stand on disk one by one: such a file cannot be mapped, whatever is free."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    config = Qwen3MoeConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        moe_intermediate_size=8,
+        num_experts=4,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    for seed, name in enumerate(("base", "a", "b")):
+        torch.manual_seed(seed)
+        save(Qwen3MoeForCausalLM(config), tmp_path / name)
+    recipe = recipe_of(tmp_path, "linear", "float32")
+    opened = open_models(recipe)
+    assert all(checkpoint.is_whole for checkpoint in opened.checkpoints.values())
+    plan = plan_models(opened, recipe, Runtime())
+    size = 4 * sum(opened.numels.values())
+    counted = {item.what: item.size for item in plan.items}
+    assert counted["a checkpoint read whole, on loading"] == size
+    fixed = sum(item.size for item in plan.items if not item.movable)
+    with pytest.raises(UserError, match=r"base base takes .* cannot stay in its files"):
+        plan_models(opened, recipe, Runtime(memory=fixed + 100))
+    resident = load_resident(recipe, Runtime())
+    resident.become(recipe)
+    name = "model.layers.1.mlp.experts.gate_up_proj"
+    a, b = (Qwen3MoeForCausalLM.from_pretrained(tmp_path / n).state_dict()[name] for n in "ab")
+    torch.testing.assert_close(resident.parameters[name], (a + b) / 2)
+    for checkpoint in opened.checkpoints.values():
+        assert checkpoint.read(name).shape == a.shape
+        assert checkpoint._whole
+        checkpoint.release()
+        assert not checkpoint._whole

@@ -40,8 +40,9 @@ def old_layout(folder: Path) -> OldLayout | None:
     """The old layout of a folder, or None if it is in none that is known."""
     config = read_json(folder / "config.json")
     pickled = not any(folder.glob("*.safetensors"))
+    named = config.get("architectures")
     for kind, made in ((INTERNVL, "InternVLChatModel"), (INTERNLM2, "InternLM2ForCausalLM")):
-        if made in (config.get("architectures") or []):
+        if isinstance(named, list) and made in named:
             return OldLayout(kind, f"a model of remote code ({made})", pickled)
     if (folder / ADAPTER).is_file() and (folder / ADAPTER_CONFIG).is_file() and pickled:
         return OldLayout(ADAPTER_PICKLE, f"a LoRA adapter as a pickle ({ADAPTER})", True)
@@ -63,6 +64,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file holds; empty if it is not there, cannot be read or holds no mapping."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

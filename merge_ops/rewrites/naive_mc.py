@@ -21,7 +21,8 @@ def naive_mc(recipe: Recipe, layout: Layout) -> Recipe:
     target takes part if the recipe lists it.
 
     The paper's weights are equal (the default here), and its result has the encoders of all
-    models side by side; a recipe has one target, so only the target's encoders are kept.
+    models side by side. So has this one where the target's architecture holds them all: a recipe
+    names under `mergetuna.towers` whose encoder and projector stand in which place of the target.
 
     Lowers to `linear`.
     """

@@ -20,7 +20,7 @@ def align(
         bool, typer.Option(help="Graft EXPERT into TARGET and compare their logits on a text.")
     ] = True,
 ) -> None:
-    """Show which layers of EXPERT and TARGET meet, what is merged and what is kept.
+    """Show which layers and towers of EXPERT and TARGET meet, what is merged and what is kept.
 
     Reads headers alone, then verifies with the weights. Exits with 2 if the models do not pair,
     with 1 if they pair but the graft does not compute what EXPERT computes.
@@ -48,6 +48,8 @@ def align(
         warn(f"note: {note}")
     for line in found.vocabulary:
         say(escape(f"on request  {line}"))
+    if found.towers:
+        say(escape(f"towers   of the target: {'; '.join(map(_tower, found.towers))}"))
     for difference in found.differences:
         warn(f"warning: {difference}")
     if not verify or not found.can_be_verified:
@@ -71,6 +73,13 @@ def _located(reference: str) -> str:
     except ValueError as error:
         text = str(error).replace("relative to this file", "relative to here")
         raise UserError(text) from None
+
+
+def _tower(found: tuple[str, int, str | None]) -> str:
+    """A tower of the target, and whether the expert's could stand in its place."""
+    path, count, own = found
+    other = "nothing of the expert's fits" if own is None else f"the expert's {own} fits"
+    return f"{path} ({count} tensors): {other}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

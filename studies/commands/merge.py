@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def merge(
+def merge(  # noqa: PLR0913 (a command has as many options as it has)
     recipe: Annotated[Path, typer.Argument(help="recipe.yaml, or a mergekit configuration.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; must not exist.")],
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
@@ -28,19 +28,23 @@ def merge(
             help="Of a reward model, write modeling_reward.py too, for one-line loading.",
         ),
     ] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Spread the model over all GPUs and main memory.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
     from rich.markup import escape
 
+    from merge_ops.residency import Runtime
     from merge_ops.view_files import MASKS_FILE
-    from studies.console import say
+    from studies.console import say, warn
     from studies.export import build_checkpoint
 
     content, count = build_checkpoint(
         recipe,
         out,
-        device=device,
+        runtime=Runtime(device, shard=shard, report=warn),
         dtype=dtype,
         task=task,
         shard_size=shard_size,

@@ -1,6 +1,6 @@
 """`mergetuna methods`: the merge methods, their knobs and their sources."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show one method in full.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the merge methods, or show one: its definition, knobs, options and paper."""
     import inspect
@@ -19,8 +21,12 @@ def methods(
     from rich.table import Table
 
     from merge_ops.rewriting import Rewrite, all_methods, find_method
-    from studies.console import say
+    from studies.console import say, say_json
 
+    if as_json:
+        chosen = all_methods() if name is None else [find_method(name)]
+        say_json([_plain(op) for op in chosen])
+        return
     if name is None:
         table = Table("method", "knobs", "options", "models", "paper")
         for op in all_methods():
@@ -38,6 +44,20 @@ def methods(
     for key, value in op.options.items():
         table.add_row(key, "-", str(value).lower(), "False")
     say(table)
+
+
+def _plain(op: "MergeOp | Rewrite") -> dict[str, Any]:
+    """A method as plain data."""
+    from dataclasses import asdict
+
+    return {
+        "method": op.name,
+        "paper": op.paper,
+        "knobs": {key: asdict(knob) for key, knob in op.knobs.items()},
+        "options": dict(op.options),
+        "needs_base": op.needs_base,
+        "experts": [op.min_experts, op.max_experts],
+    }
 
 
 def _models(op: "MergeOp | Rewrite") -> str:

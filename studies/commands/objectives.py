@@ -1,6 +1,6 @@
 """`mergetuna objectives`: what a study can score, and the data sets that it knows by name."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,15 +10,22 @@ if TYPE_CHECKING:
 
 def objectives(
     preset: Annotated[str | None, typer.Argument(help="Show one data set in full.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the kinds of objectives and the data sets known by name, or show one data set."""
     from rich.markup import escape
     from rich.table import Column, Table
 
     from objectives.preset import all_presets, find_preset
-    from studies.console import say
+    from studies.console import say, say_json
     from studies.kinds import KINDS
 
+    if as_json:
+        found_presets = all_presets() if preset is None else [find_preset(preset)]
+        content = {"presets": [_plain(one) for one in found_presets]}
+        say_json(content if preset else {"kinds": list(KINDS), **content})
+        return
     if preset is not None:
         _show(find_preset(preset))
         return
@@ -32,6 +39,26 @@ def objectives(
         table.add_row(found.name, found.kind, found.metric, columns, escape(found.citation))
     say(table)
     say("`mergetuna objectives PRESET` shows one. In study.yaml: `objectives: [{preset: NAME}]`.")
+
+
+def _plain(preset: "Preset") -> dict[str, Any]:
+    """A data set as plain data."""
+    return {
+        "preset": preset.name,
+        "kind": preset.kind,
+        "metric": preset.metric,
+        "source": preset.source,
+        "columns": list(preset.rule.required),
+        "runs": _runs(preset),
+        "citation": preset.citation,
+    }
+
+
+def _runs(preset: "Preset") -> bool:
+    """Whether a study can score it today."""
+    from studies.data_settings import cannot_score
+
+    return cannot_score(preset) is None
 
 
 def _show(preset: "Preset") -> None:

@@ -14,12 +14,16 @@ def trials(
         str, typer.Option(help="search (the study's own) or global (its rival without depth).")
     ] = "search",
 ) -> None:
-    """List the trials of the study in FOLDER: number, state, value, listed values, seconds."""
+    """List the trials of the study in FOLDER: number, state, value, listed values, seconds.
+
+    STOPPED: racing ended it before all items were scored; its value is an estimate.
+    """
     import json
     import sys
 
     from rich.table import Table
 
+    from search.proposer import STOPPED
     from studies.console import say
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
@@ -38,6 +42,7 @@ def trials(
                 "source": t.user_attrs["source"],
                 "digest": t.user_attrs["digest"],
                 "reason": t.user_attrs.get("reason"),
+                "stopped_after": t.user_attrs.get(STOPPED),
             }
             for t in found
         ]
@@ -49,9 +54,10 @@ def trials(
         table.add_column(name, justify="right")
     for t in found:
         value = t.user_attrs.get("reason", "-") if t.value is None else f"{t.value:.4f}"
+        state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
         digest = t.user_attrs["digest"][:12]
         chosen = [plain(t.params[name]) for name in lists]
         source = t.user_attrs["source"]
-        table.add_row(str(t.number), t.state.name, value, *chosen, source, seconds, digest)
+        table.add_row(str(t.number), state, value, *chosen, source, seconds, digest)
     say(table)

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from studies.commands.examples import epilog
+
 zoo = typer.Typer(help="The embedded models of the demo.", no_args_is_help=True)
 
 
-@zoo.command()
+@zoo.command(epilog=epilog("build"))
 def build(
     out: Annotated[Path, typer.Option(help="Folder of the models.")],
     seed: Annotated[int, typer.Option(help="Of all that is random.")] = 0,
@@ -20,7 +22,7 @@ def build(
     build_zoo(out, seed, say)
 
 
-@zoo.command()
+@zoo.command(epilog=epilog("verify"))
 def verify(
     folder: Annotated[
         Path | None, typer.Argument(help="A zoo; the shipped one if left out.")

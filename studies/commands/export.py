@@ -1,0 +1,50 @@
+"""`mergetuna export`: a finished study as one folder, to keep or to share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+    push: Annotated[
+        str | None, typer.Option(help="Then upload it to this repository of the hub: owner/name.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the written weights; default: the recipe's.")
+    ] = None,
+    shard_size: Annotated[
+        str, typer.Option(help="Of the largest weight file: 5GB, 200MB ...")
+    ] = "50GB",
+    *,
+    reward_code: Annotated[
+        bool, typer.Option("--reward-code", help="As of `mergetuna merge`.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+) -> None:
+    """Write checkpoint, recipe, report and lineage of the study in FOLDER as one folder.
+
+    Nothing leaves this machine without --push; a repository that it creates is private.
+    """
+    from studies.console import say
+    from studies.release import check_repository, check_token, release
+    from studies.release import push as upload
+
+    if push is not None:
+        check_repository(push)
+        check_token()
+    release(
+        folder,
+        out,
+        device=device,
+        dtype=dtype,
+        shard_size=shard_size,
+        reward_code=reward_code,
+        overwrite=overwrite,
+    )
+    say(f"wrote {out}: checkpoint, recipe.yaml, report.html, lineage.json")
+    if push is not None:
+        say(f"uploaded to {upload(out, push)}")

@@ -1,0 +1,33 @@
+"""`mergetuna report`: a study as one HTML page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; by default report.html in FOLDER.")
+    ] = None,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Paths of page and pictures as JSON.")
+    ] = False,
+) -> None:
+    """Write the study in FOLDER as one HTML page that needs no network, and its charts as PNG.
+
+    Works while the study runs, from its trials alone.
+    """
+    from studies.console import say, say_json
+    from studies.report.page import write_report
+
+    written = write_report(folder, out)
+    if as_json:
+        paths = {"report": str(written.page), "pictures": [str(p) for p in written.pictures]}
+        say_json(paths)
+        return
+    say(f"report    {written.page}")
+    if written.pictures:
+        say(f"pictures  {written.pictures[0].parent} ({len(written.pictures)} PNG files)")

@@ -1,0 +1,40 @@
+"""The style sheet of a report: light, dark, on a phone and on paper."""
+
+STYLE = """
+:root{color-scheme:light dark;--ink:#16181d;--soft:#5b626e;--line:#d6dae1;--paper:#fff;
+--panel:#f5f6f8;--mark:#b3203a;--warn:#fff1d6}
+@media (prefers-color-scheme:dark){:root{--ink:#e6e8ec;--soft:#a2a9b5;--line:#3a404b;
+--paper:#14161a;--panel:#1d2026;--mark:#ff8095;--warn:#3d2f10}}
+*{box-sizing:border-box}
+html{-webkit-text-size-adjust:100%}
+body{margin:0 auto;max-width:72rem;padding:1rem;color:var(--ink);background:var(--paper);
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
+h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0}
+h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
+header p,figcaption,footer,.note,caption{color:var(--soft);margin:.3rem 0}
+header p.state{background:var(--warn);color:var(--ink);padding:.5rem .75rem;border-radius:.4rem}
+ul{padding-left:1.2rem}
+.wide{overflow-x:auto;max-width:100%}
+.charts{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
+.charts>*{min-width:0}
+figure{margin:0}
+.chart svg{display:block;width:100%;height:auto}
+table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums;margin:.6rem 0}
+caption{text-align:left;font-weight:600}
+th,td{padding:.3rem .6rem;text-align:right;vertical-align:top;white-space:nowrap;
+border-bottom:1px solid var(--line)}
+th:first-child,td:first-child{text-align:left}
+tbody th{font-weight:400;white-space:normal;min-width:8rem}
+thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
+tr.found{background:var(--panel)}tr.found th,tr.found td{font-weight:600}
+td small{display:block;color:var(--soft);font-size:.78rem}
+details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}
+pre{background:var(--panel);padding:.75rem;border-radius:.4rem;overflow-x:auto;font-size:.87rem}
+footer{margin-top:3rem;border-top:1px solid var(--line);font-size:.87rem}
+:focus-visible{outline:2px solid var(--mark);outline-offset:2px}
+@media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#f2f2f2;--warn:#eee}
+body{max-width:none;padding:0;font-size:10pt}section,figure,tr{break-inside:avoid}
+section{break-inside:auto}h2{break-after:avoid}.wide,pre{overflow:visible}
+table{font-size:7.5pt}th,td{white-space:normal;padding:.15rem .3rem}
+pre{white-space:pre-wrap}}
+"""

@@ -1,0 +1,83 @@
+"""Studies that race: survivors score as without racing, the rest stops and says what it was."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from search.proposer import STOPPED
+from studies.ledger import read_trials
+from studies.racing import is_whole, saved, stored_scores
+from studies.run import run_study
+from studies.setup import read_study
+
+Make = Callable[..., Path]
+
+
+def run(small_study: Make, out: str, **changes: Any) -> tuple[dict[str, Any], Path]:
+    study = read_study(
+        small_study(
+            "reasoning",
+            out=out,
+            compare=False,
+            sampler="random",
+            warm_start=["linear_grid"],
+            **changes,
+        )
+    )
+    return run_study(study), study.out
+
+
+@pytest.fixture(scope="module")
+def outcomes(small_study: Make) -> dict[str, Path]:
+    common = {"trials": 40, "search": {"knobs": {"weight": [0.0, 1.5]}, "bands": 6}}
+    return {
+        rule: run(
+            small_study, f"raced-{rule}", **common, racing={"rule": rule, "top": 3, "block": 10}
+        )[1]
+        for rule in ("off", "test", "halving")
+    }
+
+
+@pytest.mark.parametrize("rule", ["test", "halving"])
+def test_survivors_score_as_without_racing_and_the_others_less_than_they_lost_to(
+    outcomes: dict[str, Path], rule: str
+) -> None:
+    whole, raced = read_trials(outcomes["off"]), read_trials(outcomes[rule])
+    assert [t.params for t in whole] == [t.params for t in raced]  # random: scores change no point
+    stopped = [t for t in raced if not is_whole(t)]
+    assert len(stopped) > 5
+    for full, own in zip(whole, raced, strict=True):
+        if is_whole(own):
+            assert own.value == full.value
+            assert own.user_attrs["scores"] == full.user_attrs["scores"]
+            continue
+        for name, values in stored_scores(own).items():
+            known = stored_scores(full)[name]
+            assert all(v is None or v == k for v, k in zip(values, known, strict=True))
+        seen = sum(v is not None for part in stored_scores(own).values() for v in part)
+        assert seen == own.user_attrs[STOPPED] < 80
+        earlier = sorted((t.value or 0 for t in raced[: own.number] if is_whole(t)), reverse=True)
+        assert (own.value or 0) < earlier[2]
+
+
+def test_what_is_saved_is_told(outcomes: dict[str, Path]) -> None:
+    for rule, out in outcomes.items():
+        told = json.loads((out / "results.json").read_text())["racing"]
+        assert told == {"rule": rule, **saved(read_trials(out))}
+        assert (told["items_scored"] < told["items"]) == (rule != "off")
+        assert told["items"] == 40 * 80
+
+
+def test_finalists_were_scored_on_everything(outcomes: dict[str, Path]) -> None:
+    trials = read_trials(outcomes["test"])
+    results = json.loads((outcomes["test"] / "results.json").read_text())
+    assert all(is_whole(trials[one["trial"]]) for one in results["finalists"])
+
+
+def test_one_block_cannot_be_raced(small_study: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    results, _ = run(small_study, "unraced", trials=3, racing={"rule": "test", "block": 500})
+    assert "nothing is raced: all items are one block of 500" in capsys.readouterr().err
+    assert results["racing"]["stopped"] == 0
