@@ -1,5 +1,7 @@
 """Tasks of lm-evaluation-harness (Gao et al., 10.5281/zenodo.5371628) on the live model."""
 
+import importlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,10 +10,12 @@ from typing import Any
 from objectives.data import Example
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
+from objectives.prompts import tokenizer_of
 from objectives.records import Average, ExampleScore, Split
 
 HARNESS = "lm_eval:"
 """What the source of a task's documents begins with."""
+_SEED = 1234  # of the solved examples, as the harness's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class HarnessObjective:
         task: its name in the harness.
         metric: one that the task gives each document a number in [0, 1] for.
         shots: solved examples in front of each document; None for the task's own number.
-        folder: where further tasks lie, or None.
+        folder: where the task lies, if it is not the harness's own.
         rows: of a forward pass.
     """
 
@@ -49,15 +53,14 @@ class HarnessObjective:
                 [0, 1].
         """
         examples = {int(example.id): example for example in self.data[split]}
-        _import()
-        from lm_eval.evaluator import simple_evaluate
+        loaded = _loaded(self.task, self.folder, self.shots)
+        loaded["tasks"][self.task].set_fewshot_seed(_SEED)  # the same shots for every candidate
+        from lm_eval.evaluator import evaluate
 
-        found = simple_evaluate(
-            model=language_model(live, self.rows),
-            tasks=[self.task],
-            num_fewshot=self.shots,
+        found = evaluate(
+            lm=language_model(live, self.rows),
+            task_dict=loaded,
             samples={self.task: sorted(examples)},  # it numbers them in rising order
-            task_manager=_manager(self.folder),
             bootstrap_iters=0,
             log_samples=True,
         )
@@ -83,8 +86,9 @@ def language_model(live: LiveModel, rows: int) -> Any:
     _import()
     from lm_eval.models.huggingface import HFLM
 
-    tokenizer = getattr(live.processor, "tokenizer", live.processor)
-    return HFLM(pretrained=live.module, tokenizer=tokenizer, backend="causal", batch_size=rows)
+    return HFLM(
+        pretrained=live.module, tokenizer=tokenizer_of(live), backend="causal", batch_size=rows
+    )
 
 
 def read_documents(task: str, folder: str | None = None) -> tuple[Example, ...]:
@@ -93,10 +97,10 @@ def read_documents(task: str, folder: str | None = None) -> tuple[Example, ...]:
     Raises:
         ObjectiveError: the harness is not installed, has no such task, or cannot read its data.
     """
-    _import()
+    _import()  # outside, so that its own message is told
     try:
-        loaded = _manager(folder).load([task])["tasks"]
-        docs = [(i, loaded[task].doc_to_text(doc)) for i, doc in enumerate(loaded[task].eval_docs)]
+        own = _loaded(task, folder, None)["tasks"][task]
+        docs = [(i, own.doc_to_text(doc)) for i, doc in enumerate(own.eval_docs)]
     except Exception as error:  # tasks are files and data of many kinds
         raise ObjectiveError(
             f"lm_eval: the task {task!r} cannot be read: {type(error).__name__}: {error}. "
@@ -106,18 +110,31 @@ def read_documents(task: str, folder: str | None = None) -> tuple[Example, ...]:
 
 
 @cache
+def _loaded(task: str, folder: str | None, shots: int | None) -> Any:
+    """A task as `lm_eval.evaluator.evaluate` takes it; a task of 0 shots keeps them."""
+    _import()
+    loaded = _manager(folder).load([task])
+    own = loaded["tasks"][task]
+    if own.get_config("num_fewshot") != 0:
+        own.set_config(key="num_fewshot", value=shots or own.get_config("num_fewshot") or 0)
+    return loaded
+
+
+@cache
 def _manager(folder: str | None) -> Any:
+    """Scanning the harness's own tasks takes seconds; a folder stands for itself."""
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=folder)
+    return TaskManager(include_path=folder, include_defaults=folder is None)
 
 
 def _import() -> None:
     """Raises ObjectiveError: the harness is not installed."""
     try:
-        import lm_eval.tasks  # noqa: F401
+        importlib.import_module("lm_eval.tasks")
     except ImportError as error:
         raise ObjectiveError(
             f"objectives of the kind lm_eval need lm-evaluation-harness, but {error}. Install it "
             "with: pip install 'mergetuna[lm_eval]'"
         ) from None
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of what is meant so

@@ -9,8 +9,10 @@ from optuna.trial import FrozenTrial
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.registry import get_op
 from merge_ops.view_recipes import UNIFIED, view_of
+from objectives.mishaps import count_mishaps
 from objectives.objective import Objective
-from objectives.records import ScoreSet, combined
+from objectives.picking import Picking
+from objectives.records import ScoreSet, Split, combined
 from objectives.statistics import interval, mcnemar, paired_difference
 from search.selection import Confirmed, confirm
 from search.space import SearchSpace
@@ -148,6 +150,17 @@ def describe(rows: Sequence[ScoredRow], found: ScoredRow) -> list[dict[str, Any]
     return described
 
 
+def beside_lines(objectives: Sequence[Objective], split: Split) -> list[str]:
+    """What picking one of N is measured against: the first, the best, and one drawn by lot."""
+    return [
+        f"{objective.name}, best of N: Pass@1 {100 * b.pass_at_1:.1f}, "
+        f"Pass@N {100 * b.pass_at_n:.1f}, random {100 * b.random:.1f}"
+        for objective in objectives
+        if isinstance(objective, Picking)
+        for b in [objective.beside(split)]
+    ]
+
+
 def _gaps(ours: ScoreSet, theirs: ScoreSet) -> dict[str, dict[str, float]]:
     """The difference in each category, with its 95 % interval."""
     return {
@@ -167,6 +180,7 @@ def row_figures(sets: Sequence[ScoreSet]) -> dict[str, Any]:
                 "micro": s.micro(),
                 "macro": s.macro(),
                 "categories": s.by_category(),
+                "mishaps": count_mishaps(s.scores).text(len(s.scores)),
                 "intervals": {
                     name: {**asdict(interval([part])), "n": len(part.scores)}
                     for name in s.by_category()

@@ -15,6 +15,7 @@ from studies.comparison import (
     FOUND,
     Row,
     ScoredRow,
+    beside_lines,
     confirm_best,
     describe,
     parent_rows,
@@ -173,6 +174,8 @@ def _results(
             for knob in own.space.ranges
         },
         "rows": describe(scored, scored[-1]),
+        "beside": beside_lines(evaluator.objectives, "test"),
+        "smooth": sorted(evaluator.smooth),
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
     }

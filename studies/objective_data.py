@@ -139,7 +139,7 @@ def _documents(
     """The documents of a task of lm-evaluation-harness."""
     own: str | None = getattr(objective, "tasks_folder", None)
     examples = read_documents(source.removeprefix(HARNESS), str(folder / own) if own else None)
-    examples = examples[: objective.limit]
+    examples = examples[: objective.limit]  # None is all
     known[source] = Reading(source, examples, len(examples), {}, {})
     return known[source]
 

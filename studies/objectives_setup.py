@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.generation import Generation
+from objectives.harness import HarnessObjective
 from objectives.objective import Objective
 from objectives.picking import Picking
 from objectives.preference import Preference
@@ -43,7 +44,9 @@ def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
     data = read_study_data(config, folder, ROLES)
     for note in data.notes:
         warn(note)
-    main = tuple(make_objective(o, data.splits[o.name]) for o in config.objectives)
+    main = tuple(
+        _located(make_objective(o, data.splits[o.name]), folder) for o in config.objectives
+    )
     return ObjectiveSet(
         main=main,
         without_image=tuple(map(without_image, main)),
@@ -53,6 +56,13 @@ def make_objectives(config: StudyConfig, folder: Path) -> ObjectiveSet:
             o.name for o in config.objectives if getattr(o, "signal", "metric") == "smooth"
         ),
     )
+
+
+def _located(objective: Objective, folder: Path) -> Objective:
+    """The same with the folder of its own tasks found from the study file's."""
+    if isinstance(objective, HarnessObjective) and objective.folder is not None:
+        return replace(objective, folder=str(folder / objective.folder))
+    return objective
 
 
 def without_image(objective: Objective) -> Objective:

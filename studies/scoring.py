@@ -17,7 +17,7 @@ from merge_ops.references import locate
 from merge_ops.residency import load_resident
 from merge_ops.view_recipes import view_of
 from objectives.records import SPLITS, ScoreSet, Split, combined
-from studies.comparison import row_figures
+from studies.comparison import beside_lines, row_figures
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives
@@ -80,6 +80,7 @@ def score_once(
         else dict.fromkeys((s.objective for s in scored.sets), task),
         **row_figures(scored.sets),
         "value": combined(scored.sets),
+        "beside": beside_lines(objectives.main, split),
         "against_found": _against_found(study, scored.sets, split),
     }
 
@@ -134,6 +135,9 @@ def figures_of(result: Mapping[str, Any]) -> list[str]:
             f"  {name} (n = {own['n']}): {_share(own)}  overall {100 * own['micro']:.1f}, "
             f"macro {100 * own['macro']:.1f}; {categories}{_by(result['tasks'].get(name))}"
         )
+        if own["mishaps"]:
+            lines.append(f"    {own['mishaps']}")
+    lines += [f"  {line}" for line in result["beside"]]
     found = result["against_found"]
     if found is not None:
         lines.append(

@@ -79,15 +79,29 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
     if results.get("tasks"):
         views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
         sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
+    sentences += _beside(results, found)
     selection = results["winner"]
     if selection.get("choices"):
         sentences.append(f"Of the listed values the found recipe takes {chosen(selection)}.")
     sentences.append(
-        f"The winner scored {100 * selection['selection']:.1f} on the selection split, "
+        f"The winner scored {100 * selection['selection']:.1f} on the selection "
+        f"split{_twin(results)}, "
         f"{100 * selection['confirm']:.1f} on confirm and {100 * found['score']['value']:.1f} on "
         f"test; the test split has been read {results['test_reads']} times."
     )
     return sentences
+
+
+def _beside(results: Mapping[str, Any], found: Described) -> list[str]:
+    """What picking one of N is measured against, and what went wrong with the found recipe."""
+    lines = [f"On test, {line}." for line in results.get("beside", [])]
+    mishaps = {name: own.get("mishaps") for name, own in found["objectives"].items()}
+    return lines + [f"Found recipe, {name}: {text}." for name, text in mishaps.items() if text]
+
+
+def _twin(results: Mapping[str, Any]) -> str:
+    names = ", ".join(results.get("smooth", []))
+    return f" (by the smooth twin of {names})" if names else ""
 
 
 def chosen(winner: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def test_init_writes_a_study_file_that_is_valid_but_for_its_models(tmp_path: Pat
         (("method: task_arithmetic", "method: ta"), "method: there is no merge method 'ta'"),
         (
             ("kind: generation", "kind: generaton"),
-            ":42:5: objectives.0.kind: must be one of generation, preference, not 'generaton'",
+            ":43:5: objectives.0.kind: must be one of generation, choice, preference, best_of_n,",
         ),
         (
             ("max_new_tokens: 16", "max_new_token: 16"),

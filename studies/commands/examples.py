@@ -33,6 +33,10 @@ _EXAMPLES = {
     "methods": ("mergetuna methods", "mergetuna methods ties", "mergetuna methods --json"),
     "objectives": ("mergetuna objectives", "mergetuna objectives vl_rewardbench"),
     "samplers": ("mergetuna samplers", "mergetuna samplers --json"),
+    "baselines": (
+        "mergetuna baselines study.yaml",
+        "mergetuna baselines study.yaml --captions captions.jsonl --votes 5 --json",
+    ),
     "statistics": ("mergetuna statistics study.yaml",),
     "status": (
         "mergetuna status runs/my-study",
