@@ -27,13 +27,17 @@ def harm(out: Path, files: Iterable[Path], models: Iterable[str] = ()) -> str | 
     if _is_home(here):
         return "it is the home folder"
     if not there.is_dir():
-        return f"{there} is a file"
+        return f"it must be a folder, but {there} is a file"
     folders = [Path(part) for name in models for part in split_adapter(name) if part]
     folders = [folder for folder in folders if os.path.isdir(folder)]  # noqa: PTH112 - never raises
     for path in [*files, *folders]:
         real = path.resolve()
         if real.exists() and real.is_relative_to(here):
-            return f"it is {path}, which is read" if real == here else f"it holds {path}"
+            return (
+                f"it is {path}, which is read"
+                if real == here
+                else f"it holds {path}, which is read"
+            )
     inside = next((f for f in folders if here.is_relative_to(f.resolve())), None)
     return None if inside is None else f"it lies in the model {inside}"
 

@@ -14,13 +14,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.scanner import RoundTripScanner, ScannerError
 from ruamel.yaml.tag import Tag
 
-MAX_BYTES = 1 << 20
-"""Of a file; reading takes about ten seconds a megabyte, and files have a few kilobytes."""
+MAX_BYTES = 1 << 19
+"""Of a file; the worst that fits takes half a minute to read, and files have a few kilobytes."""
 
 MAX_DEPTH = 32
 MAX_NODES = 100_000  # values, those that aliases repeat counted each time
+_MAX_MERGES = 200  # merge keys; ruamel needs time in the square of their number
 _MAX_KEY, _MAX_TEXT = 200, 20_000  # characters
 
 _CORE = "tag:yaml.org,2002:"
@@ -48,6 +50,7 @@ def load_tree(text: str) -> Any:
         NodeError: it is not YAML, too deep or too large, or holds what no file here may hold.
     """
     yaml = YAML(typ="rt", pure=True)
+    yaml.Scanner = _Scanner
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)  # the last one counts
@@ -60,7 +63,8 @@ def load_tree(text: str) -> Any:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = " ".join((error.problem or str(error)).split())
-        raise NodeError([(line, column, f"not valid YAML: {problem}")]) from None
+        text = problem if problem.startswith("must ") else f"not valid YAML: {problem}"
+        raise NodeError([(line, column, text)]) from None
     except RecursionError:
         raise NodeError([(1, 1, f"must not nest deeper than {MAX_DEPTH} levels")]) from None
     except ReaderError as error:  # counts characters alone
@@ -72,17 +76,30 @@ def load_tree(text: str) -> Any:
         raise NodeError([(1, 1, f"not valid YAML: {' '.join(str(error).split())}")]) from None
 
 
+class _Scanner(RoundTripScanner):
+    """Ruamel's, which needs time in the square of how deep brackets nest: 25 s for 5,000."""
+
+    def fetch_flow_collection_start(self, token: Any, to_push: str) -> None:
+        """Begin a list or mapping in brackets."""
+        if len(self.flow_context) >= MAX_DEPTH:
+            text = f"must not nest deeper than {MAX_DEPTH} levels"
+            raise ScannerError(None, None, text, self.reader.get_mark())
+        super().fetch_flow_collection_start(token, to_push)
+
+
 @dataclass(slots=True)
 class _Walk:
     """What is known of nodes that were seen.
 
     Attributes:
         sizes: how many values each holds with aliases expanded; None while it is being visited.
+        merges: merge keys so far.
         full: that they are too many was said.
         deep: that they nest too deep was said.
     """
 
     sizes: dict[int, int | None] = field(default_factory=dict)
+    merges: int = 0
     full: bool = False
     deep: bool = False
 
@@ -104,6 +121,10 @@ def _visit(node: Any, depth: int, walk: _Walk) -> Iterator[Problem]:
             yield *_at(node), f"must not nest deeper than {MAX_DEPTH} levels"
         walk.deep, children = True, []
     yield from _own_problems(node)
+    walk.merges += str(node.tag) == f"{_CORE}merge"
+    if walk.merges == _MAX_MERGES + 1:
+        walk.merges += 1  # said once
+        yield *_at(node), f"must not hold more than {_MAX_MERGES} merge keys (<<)"
     for child in children:
         yield from _visit(child, depth + 1, walk)
     size = 1 + sum(walk.sizes.get(id(child)) or 1 for child in children)

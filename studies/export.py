@@ -177,7 +177,7 @@ def _check_out(
     read += [Path(recipe.statistics.path)] if recipe.statistics else []
     lost = harm(out, read, [*recipe.references(), *recipe.tasks.values()])
     if lost is not None:
-        raise UserError(f"--out {out}: {lost} and would be lost; choose another folder.")
+        raise UserError(f"--out {out}: {lost}; choose another folder.")
     check_free(out, overwrite=overwrite)
     check_models(recipe, out)
     target = open_checkpoint(recipe.kept_from(), recipe.dtype)

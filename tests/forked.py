@@ -5,7 +5,6 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,9 @@ class Forked:
 
 def start(path: Path, *options: str) -> Forked:
     """Run `mergetuna run PATH OPTIONS` in a fork; this process must have imported everything."""
-    from studies.ledger import Ledger
+    from optuna.trial import FrozenTrial
+
+    from studies.ledger import Ledger, Outcome
 
     reader, writer = os.pipe()
     said = path.with_suffix(".err")
@@ -66,12 +67,12 @@ def start(path: Path, *options: str) -> Forked:
         os.dup2(stream, 2)
         tell = Ledger.tell
 
-        def telling(ledger: Ledger, outcome: Any) -> Any:
-            trial = tell(ledger, outcome)
+        def telling(self: Ledger, outcome: Outcome) -> FrozenTrial:
+            trial = tell(self, outcome)
             os.write(writer, b".")
             return trial
 
-        Ledger.tell = telling  # type: ignore[method-assign, assignment]
+        Ledger.tell = telling  # type: ignore[method-assign]
         code = _main(path, options)
     finally:
         os._exit(code)

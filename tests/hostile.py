@@ -235,6 +235,9 @@ def texts(kind: str) -> Iterator[Hostile]:
         "a merge key of a number": f"{flow}, <<: 3}}".encode(),
         "a merge key of numbers": f"{flow}, <<: [1, 2]}}".encode(),
         "a merge key with unknown keys": f"{flow}, <<: {{zzz: 1}}}}".encode(),
+        "too many merge keys": "\n".join(
+            ["a: &a {x: 1}", *(f"b{i}: {{<<: *a}}" for i in range(300))]
+        ).encode(),
         "python code": f"{flow}, zzz: !!python/object/apply:os.system [touch pwned]}}".encode(),
         "a python module": f"{flow}, zzz: !!python/module:os x}}".encode(),
         "a python tuple": f"{flow}, zzz: !!python/tuple [1]}}".encode(),

@@ -83,7 +83,7 @@ def test_init_writes_a_study_file_that_is_valid_but_for_its_models(tmp_path: Pat
             ("models/base", "models/bsae"),
             "base: there is no folder 'models/bsae', did you mean 'base'",
         ),
-        (("trials: 100", "trials: null"), "a budget needs `trials` or `timeout`"),
+        (("trials: 100", "trials: null"), "a budget needs `trials`, `timeout` or"),
         (("  # timeout: 8h", "  timeout: 8x"), "a duration reads like 90s, 30m, 8h or 1d"),
         (("linear_grid,", "linear_gird,"), "there is no grid 'linear_gird'"),
         (("seed: 0", "seed: 0\nseed: 1"), "not valid YAML: found duplicate key"),

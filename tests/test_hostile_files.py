@@ -146,3 +146,29 @@ def test_every_hostile_file_is_refused_in_located_lines_and_nothing_is_written(
         if found:
             wrong.append(f"{case.name}: {', '.join(found)}: {said[-250:]}")
     assert not wrong, f"{len(wrong)}\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "out",
+    ["models/vlm", "models", ".", "..", "/", "models/vlm/sub", "link", "hostile.yaml", "loop"],
+)
+@pytest.mark.parametrize("option", ["--overwrite", "--reward-code"])
+def test_a_merge_may_not_replace_what_it_reads(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    out: str,
+    option: str,
+) -> None:
+    path = folder / "hostile.yaml"
+    path.write_text(dumped(RECIPE))
+    before = tree(folder.parent)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["mergetuna", "merge", path.name, "--out", out, option])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    said = capfd.readouterr().err
+    assert f"--out {Path(out)}: " in said
+    assert said.count("\n") == 1
+    assert tree(folder.parent) == before

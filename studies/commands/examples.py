@@ -11,10 +11,6 @@ _EXAMPLES = {
         "mergetuna trials runs/my-study",
         "mergetuna trials runs/my-study --json | jq '.[].value'",
     ),
-    "baselines": (
-        "mergetuna baselines study.yaml",
-        "mergetuna baselines study.yaml --votes 5 --json",
-    ),
     "best": ("mergetuna best runs/my-study > recipe.yaml", "mergetuna best runs/my-study --json"),
     "merge": (
         "mergetuna merge recipe.yaml --out merged",
