@@ -10,6 +10,7 @@ from typing import Any
 
 from merge_ops.download import commit
 from merge_ops.recipe import Recipe
+from merge_ops.references import split_adapter
 from merge_ops.resident import ResidentModel
 from studies.setup import StudyFile
 
@@ -60,7 +61,8 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
 
 def with_commits(recipe: Recipe) -> Recipe:
     """A recipe whose provenance says which commit each hub id resolved to, if it names any."""
-    resolved = {ref: commit(ref) for ref in recipe.references()}
+    parts = [part for ref in recipe.references() for part in split_adapter(ref) if part]
+    resolved = {part: commit(part) for part in parts}
     known = {ref: found for ref, found in resolved.items() if found is not None}
     if not known:
         return recipe

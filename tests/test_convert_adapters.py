@@ -136,7 +136,7 @@ def test_an_existing_folder_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "precious").exists()
     convert(str(source), tmp_path / "new", allow_pickle=True, overwrite=True)
     assert not (tmp_path / "new" / "precious").exists()
-    with pytest.raises(UserError, match="must not be the old one"):
+    with pytest.raises(UserError, match="must not touch the old one"):
         convert(str(source), source, allow_pickle=True, overwrite=True)
 
 

@@ -259,7 +259,10 @@ def changed(old: Path, folder: Path, **changes: Any) -> str:
         ({"vision_config": {"qk_normalization": True, "layer_norm_eps": 1e-5}}, "epsilon"),
         ({"llm_config": {"architectures": ["LlamaForCausalLM"]}}, "language_model.output.weight"),
         ({"llm_config": {"num_hidden_layers": 3}}, "fewer tensors"),
-        ({"llm_config": {"num_hidden_layers": 1}}, "more tensors (language_model.model.layers.1"),
+        (
+            {"llm_config": {"num_hidden_layers": 1}},
+            "tensors of further layers: 'language_model.model.layers.1",
+        ),
         ({"llm_config": {"intermediate_size": 40}}, "on disk and"),
         ({"llm_config": {"tie_word_embeddings": True}}, "ties the head"),
     ],

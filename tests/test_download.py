@@ -202,6 +202,7 @@ def test_only_needed_files_and_no_pickles(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert (calls[0]["name"], calls[0]["revision"]) == ("owner/name", "branch")
     assert asked_for(calls[0]) == {
         *REPOSITORY[:7],
+        "README.md",  # for its licence
         "pytorch_model.bin.index.json",  # a list of names, no pickle
     }
     assert download.source_folder("owner/name@branch", allow_pickle=True) == tmp_path

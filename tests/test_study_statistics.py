@@ -104,7 +104,7 @@ def test_other_statistics_are_another_study(small_study: MakeStudy) -> None:
     run_study(study)
     (study.out / STATISTICS).unlink()
     changes["statistics"] = {"items": 2}
-    with pytest.raises(UserError, match="scored with another study file or other models"):
+    with pytest.raises(UserError, match=r"statistics\.items: was 3, is now 2; this changes"):
         run_study(read_study(small_study("preference", out="s-other", trials=2, **changes)))
 
 

@@ -104,7 +104,7 @@ mergetuna:
         (("sums: b", "sums: ./bb"), "r.yaml:11:5: mergetuna.tasks.sums: './bb' is neither"),
         (("sums: b", "unified: b"), "'unified' names what all views share"),
         (("sums: b", '"": b'), "must be printable text on one line"),
-        (("sums: b", '"x\\ny": b'), "must be printable text on one line"),
+        (("sums: b", '"x\\ny": b'), "a key must be one line of at most 200 characters"),
         (("  tasks:", "  taks:"), "unknown key, did you mean 'tasks'?"),
         (("merge_method: emr", "merge_method: ties"), "ties gives one model for all tasks"),
         (("mergetuna:", "parameters: {expert: 2}\nmergetuna:"), "a whole number in 0..1"),
