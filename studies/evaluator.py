@@ -17,8 +17,7 @@ from objectives.objective import Objective
 from objectives.records import ScoreSet, Split, combined
 from objectives.smooth import smooth_scores
 from search.candidate import members
-
-TEST_READS = "test_reads.jsonl"
+from studies.paths import TEST_READS
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from objectives.presets.choices import split_options
 from objectives.reading import Taking, read_source
 from tests.published import encoded, picture, rows_of, stored, write_copy
 
-IDS = Path("/work/shared/data/vl_rewardbench_ids.txt")
 NAMES = [preset.name for preset in all_presets()]
 
 

@@ -15,10 +15,9 @@ from safetensors.torch import load_file
 
 from merge_ops.errors import UserError
 from merge_ops.recipe_yaml import read_recipe
-from studies.evaluator import TEST_READS
 from studies.export import build_checkpoint
 from studies.ledger import Ledger, read_trials
-from studies.paths import RECIPE, RESULTS
+from studies.paths import RECIPE, RESULTS, TEST_READS
 from studies.run import run_study
 from studies.scoring import figures_of, score_once
 from studies.setup import read_study

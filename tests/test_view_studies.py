@@ -17,10 +17,9 @@ from merge_ops.view_files import MASKS_FILE
 from merge_ops.view_recipes import view_of
 from merge_ops.views import apply_view
 from studies import cli
-from studies.evaluator import TEST_READS
 from studies.export import build_checkpoint
 from studies.ledger import GLOBAL, read_trials
-from studies.paths import DEPTH, HISTORY, RECIPE, TABLE
+from studies.paths import DEPTH, HISTORY, RECIPE, TABLE, TEST_READS
 from studies.results import show_results
 from studies.run import run_study
 from studies.scoring import figures_of, score_once
