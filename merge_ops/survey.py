@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from merge_ops.decoder import find_decoder, pair_layers
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 
 _TRIED = 3
 """Text models that are tried for one multimodal model, by likeness of their names."""
@@ -86,7 +86,7 @@ def survey(kind: str) -> Finding:
             named: Any = getattr(transformers, MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[kind])
             target = _empty(named, config)
         except Exception as error:
-            return Finding(kind, reason=f"its default config does not build: {_first(error)}")
+            return Finding(kind, reason=f"its default config does not build: {first_line(error)}")
         return _pair(kind, target, config.get_text_config(decoder=True))
 
 
@@ -130,7 +130,7 @@ def _try(kind: str, target: nn.Module, name: str, text: Any, *, backbone: bool) 
     except UserError as error:
         return Finding(kind, name, reason=str(error))
     except Exception as error:
-        return Finding(kind, name, reason=f"its text model does not build: {_first(error)}")
+        return Finding(kind, name, reason=f"its text model does not build: {first_line(error)}")
 
 
 def _text_kinds(kind: str, own: str) -> list[str]:
@@ -160,8 +160,3 @@ def _empty(kind: Any, config: Any) -> nn.Module:
     with torch.device("meta"):
         model: nn.Module = make(config)
     return model
-
-
-def _first(error: Exception) -> str:
-    """An error in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from merge_ops.decoder import Decoder, find_decoder
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 from merge_ops.loading import load_model
 from merge_ops.opening import open_models
 from merge_ops.recipe import Recipe, Source
@@ -172,7 +172,7 @@ def _say(
     try:
         out = model(**call, use_cache=False)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"{type(model).__name__} must take plain text, but: {reason}") from None
     finally:
         hook.remove()

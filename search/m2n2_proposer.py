@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate, Point
-from search.proposer import STOPPED, Proposal, derived_seed, unit_to_value, value_to_unit
+from search.proposer import Proposal, derived_seed, unit_to_value, value_to_unit
+from search.racing import STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate
-from search.racing import STOPPED as STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from objectives.records import ScoreSet, combined
-from search.proposer import STOPPED
+from search.racing import STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -179,7 +179,6 @@ def _check_out(
     if lost is not None:
         raise UserError(f"--out {out}: {lost}; choose another folder.")
     check_free(out, overwrite=overwrite)
-    check_models(recipe, out)
     target = open_checkpoint(recipe.kept_from(), recipe.dtype)
     if reward_code and recipe.reward_head:
         check_reward_code(target.model)

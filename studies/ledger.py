@@ -17,7 +17,7 @@ from merge_ops.errors import UserError
 from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
-from search.proposer import STOPPED
+from search.racing import STOPPED
 from studies.disk import Result, with_room
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
 

@@ -10,8 +10,7 @@ from optuna.trial import FrozenTrial
 from objectives.blocks import Block
 from objectives.objective import Objective
 from objectives.records import ScoreSet
-from search.proposer import STOPPED
-from search.racing import RACING, Look, Race, Stratum, look, shrunk, survives_halving
+from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
 
 Key = tuple[str, str]
 """Names of an objective and of one of its categories."""
@@ -59,6 +58,8 @@ class Racer:
     _strata: dict[Key, Stratum] = field(default_factory=dict)
     _places: dict[tuple[str, str], int] = field(default_factory=dict)
     _seen: list[set[tuple[str, int]]] = field(default_factory=list)
+    _stored: dict[int, Stored] = field(default_factory=dict)
+    _race: Race = field(init=False)
 
     def __post_init__(self) -> None:
         total = sum(objective.weight for objective in self.objectives)
@@ -81,15 +82,17 @@ class Racer:
             }
             seen = seen | own
             self._seen.append(seen)
+        ends = [*accumulate(len(block.asks) for block in self.blocks)]
+        self._race = Race(self.alpha, tuple(end / ends[-1] for end in ends))
 
     def _place(self, objective: int, example: str) -> int:
         return self._places[self.objectives[objective].name, example]
 
-    def race(self) -> Race:
-        """The rule of the test."""
-        counts = accumulate(len(block.asks) for block in self.blocks)
-        total = sum(len(block.asks) for block in self.blocks)
-        return Race(self.alpha, tuple(count / total for count in counts))
+    def _scores(self, trial: FrozenTrial) -> Stored:
+        """A finished trial's scores, read from the ledger's text once."""
+        if trial.number not in self._stored:
+            self._stored[trial.number] = stored_scores(trial)
+        return self._stored[trial.number]
 
     def verdict(
         self, block: int, sets: Sequence[ScoreSet], trials: Sequence[FrozenTrial]
@@ -107,12 +110,12 @@ class Racer:
         if len(whole) < self.top or block >= len(self.blocks) - 1:
             return None
         rival = whole[self.top - 1]
-        found = self._look(sets, stored_scores(rival))
+        found = self._look(sets, self._scores(rival))
         items = sum(len(s.scores) for s in sets)
         if self.rule == "halving":
             stops = not self._survives(block, sets, trials)
         else:
-            stops = self.race().stops(block, found, items)
+            stops = self._race.stops(block, found, items)
         if not stops:
             return None
         return shrunk(found, rival.value or 0.0, [t.value or 0.0 for t in whole])
@@ -147,7 +150,7 @@ class Racer:
 
     def _prefix(self, trial: FrozenTrial, block: int) -> float | None:
         """A trial's score up to a block, or None if it did not get there."""
-        scores = stored_scores(trial)
+        scores = self._scores(trial)
         gaps: dict[Key, list[float]] = {key: [] for key in self._strata}
         for objective in self.objectives:
             values = scores[objective.name]

@@ -5,14 +5,21 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import settings
 
 from tests.tiny import save, tiny_llama
+
+if TYPE_CHECKING:
+    from merge_ops.resident import ResidentModel
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 torch.set_num_threads(1)  # two threads that spin make a busy machine many times slower
 settings.register_profile("quick", max_examples=25, deadline=None)
@@ -82,3 +89,33 @@ def small_study(demo_folder: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def live(demo_folder: Path) -> "ResidentModel":
+    """The demo's reward model: its layers and the model's own, 0.9 of each, in the LLaVA."""
+    from merge_ops.recipe import Entry, Recipe, Source
+    from merge_ops.residency import Runtime, load_resident
+
+    models = {name: str(demo_folder / "models" / name) for name in ("base", "vlm", "reward")}
+    recipe = Recipe(
+        "task_arithmetic",
+        tuple(Source(models[n], {"weight": (Entry(None, 0.9),)}) for n in ("vlm", "reward")),
+        models["base"],
+        dtype="float32",
+        target=models["vlm"],
+        reward_head=models["reward"],
+        exclude=("embed_tokens", "lm_head"),
+    )
+    resident = load_resident(recipe, Runtime())
+    resident.become(recipe)
+    return resident
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """A browser's command; tests that want one are skipped where there is none."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
-from search.proposer import STOPPED
+from search.racing import STOPPED
 from studies.ledger import JOURNAL, SEARCH, Ledger, Outcome
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr"}

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from objectives.data import Example
 from objectives.errors import ObjectiveError
@@ -289,23 +287,6 @@ def test_a_function_that_fails_is_named() -> None:
 
 
 # on the zoo, against one full forward pass per response
-
-
-@pytest.fixture(scope="module")
-def live(demo_folder: Path) -> ResidentModel:
-    models = {name: str(demo_folder / "models" / name) for name in ("base", "vlm", "reward")}
-    recipe = Recipe(
-        "task_arithmetic",
-        tuple(Source(models[n], {"weight": (Entry(None, 0.9),)}) for n in ("vlm", "reward")),
-        models["base"],
-        dtype="float32",
-        target=models["vlm"],
-        reward_head=models["reward"],
-        exclude=("embed_tokens", "lm_head"),
-    )
-    resident = load_resident(recipe, Runtime())
-    resident.become(recipe)
-    return resident
 
 
 @pytest.fixture(scope="module")

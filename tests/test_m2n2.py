@@ -6,7 +6,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from search.dimension import Choice, Coordinate, Dimension
-from search.proposer import STOPPED
+from search.racing import STOPPED
 from search.samplers import make_proposer
 from tests.test_search import points, trial
 

@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
 from merge_ops.resident import ResidentModel
 from objectives.engine import Engine
 from objectives.errors import ObjectiveError
@@ -24,23 +22,6 @@ from objectives.replay import capture, replay
 from objectives.request import question_prompt
 
 COUNT = 24
-
-
-@pytest.fixture(scope="module")
-def live(demo_folder: Path) -> ResidentModel:
-    models = {name: str(demo_folder / "models" / name) for name in ("base", "vlm", "reward")}
-    recipe = Recipe(
-        "task_arithmetic",
-        tuple(Source(models[n], {"weight": (Entry(None, 0.9),)}) for n in ("vlm", "reward")),
-        models["base"],
-        dtype="float32",
-        target=models["vlm"],
-        reward_head=models["reward"],
-        exclude=("embed_tokens", "lm_head"),
-    )
-    resident = load_resident(recipe, Runtime())
-    resident.become(recipe)
-    return resident
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from search.proposer import STOPPED
+from search.racing import STOPPED
 from studies.ledger import read_trials
 from studies.racing import is_whole, saved, stored_scores
 from studies.run import run_study

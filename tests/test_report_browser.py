@@ -1,7 +1,6 @@
 """The report in a real browser: nothing is wider than the screen, on a phone or a desk."""
 
 import re
-import shutil
 import subprocess
 from html import escape
 from pathlib import Path
@@ -13,7 +12,6 @@ from tests.reported import big_ledger
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -37,14 +35,6 @@ document.querySelector("iframe").onload = (event) => {{
   ].join(" "))
 }}
 </script></body>"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    return found
 
 
 @pytest.fixture(scope="module")

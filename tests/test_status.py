@@ -18,7 +18,7 @@ from merge_ops.errors import UserError
 from objectives.records import ExampleScore, ScoreSet
 from objectives.statistics import interval
 from search.dimension import Choice, Coordinate, Dimension, Point
-from search.proposer import STOPPED
+from search.racing import STOPPED
 from studies import cli
 from studies.holder import holder
 from studies.journal import read_journal

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,6 @@ from studies.tracking import Mirror, Summary, tracking_uri
 
 pytestmark = pytest.mark.browser
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -74,14 +72,6 @@ class Grid(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self._column and self._open[-1][0] != "style":
             self.rows[self._row][self._column] += data
-
-
-@pytest.fixture(scope="module")
-def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    return found
 
 
 @pytest.fixture(scope="module")

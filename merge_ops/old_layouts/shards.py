@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 
 SHARD_BYTES = 2_000_000_000
 """Of one file, and so about what writing takes in memory."""
@@ -64,7 +64,7 @@ class ShardWriter:
         try:
             save_file(alone, self._scratch(len(self._written)), metadata={"format": "pt"})
         except (SafetensorError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise UserError(
                 f"{self._folder.parent}: weights cannot be written: {reason}"
             ) from None

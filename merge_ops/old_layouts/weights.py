@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
 from merge_ops.old_layouts.recognition import pickle_files
 
 
@@ -112,7 +112,7 @@ def _places(files: Sequence[Path]) -> dict[str, Path]:
             with safe_open(path, "pt") as file:
                 places |= dict.fromkeys(file.keys(), path)
         except (SafetensorError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"{path}: it cannot be read as safetensors: {reason}") from None
     return places
 

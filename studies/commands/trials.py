@@ -23,7 +23,7 @@ def trials(
 
     from rich.table import Table
 
-    from search.proposer import STOPPED
+    from search.racing import STOPPED
     from studies.console import say
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
