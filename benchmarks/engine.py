@@ -37,6 +37,7 @@ METHODS = {
     "ties": {"density": 0.5},
     "breadcrumbs": {"density": 0.5, "gamma": 0.01},
 }
+_EXCLUDED = ("embed_tokens", "lm_head")  # tiny here, and the models have no tokenizer
 UNITS = {"K": 1e3, "M": 1e6, "B": 1e9}
 Row = dict[str, object]
 
@@ -125,17 +126,17 @@ def _recipe(method: str, models: Sequence[Path], step: int, dtype: str) -> Recip
 
     sources = [Source(model, own(i)) for i, model in enumerate(experts)]
     if method == "linear":
-        return Recipe(method, tuple(sources), dtype=dtype)
+        return Recipe(method, tuple(sources), dtype=dtype, exclude=_EXCLUDED)
     parameters = {"t": (Entry(None, 0.3 + shift),)} if method == "slerp" else {}
     listed = (Source(base), *sources) if method == "slerp" else tuple(sources)
-    return Recipe(method, listed, base, parameters, dtype=dtype)
+    return Recipe(method, listed, base, parameters, dtype=dtype, exclude=_EXCLUDED)
 
 
 def _measure(
     resident: ResidentModel, models: Sequence[Path], method: str, arguments: argparse.Namespace
 ) -> tuple[float, float]:
     """Lower quartile of the CPU seconds of a candidate, and of copying as many tensors."""
-    live = [p.detach() for p in resident.module.parameters()]
+    live = [p.detach() for p in resident.parameters.values()]
     spare = [p.clone() for p in live]
     steps = iter(range(1, 1000))
 
@@ -173,8 +174,9 @@ def _row(
     method: str, threads: int, experts: int, resident: ResidentModel, times: tuple[float, float]
 ) -> Row:
     seconds, copy = times
-    parameters = sum(p.numel() for p in resident.module.parameters())
-    size = parameters * next(resident.module.parameters()).itemsize
+    merged = list(resident.parameters.values())
+    parameters = sum(p.numel() for p in merged)
+    size = parameters * merged[0].itemsize
     streams = experts + 1 + (method != "linear")  # experts, result, base
     return {
         "method": method,

@@ -45,7 +45,7 @@ class Engine:
     _formulas: dict[Key, Formula | None] = field(default_factory=dict)
     _bound: dict[Key, Bound] = field(default_factory=dict)
     _ranks: dict[Key, Ranks] = field(default_factory=dict)
-    _cosines: dict[Key, Tensor] = field(default_factory=dict)
+    _cosines: dict[Key, float] = field(default_factory=dict)
     _sizes: dict[Key, float] = field(default_factory=dict)
     _solved: dict[Key, Tensor] = field(default_factory=dict)
 
@@ -228,12 +228,12 @@ class Engine:
             self._ranks[key] = rank(operand)
         return self._ranks[key](operand, k)
 
-    def _cosine(self, job: Job) -> Tensor:
+    def _cosine(self, job: Job) -> float:
         key = (job.name, str(job.base), job.experts[0])
         if key not in self._cosines:
             ends = (self.sources.weights(model, job.name) for model in key[1:])
             a, b = (end.float().flatten() for end in ends)
-            self._cosines[key] = angle_cosine(a, b).cpu()
+            self._cosines[key] = float(angle_cosine(a, b))
         return self._cosines[key]
 
     def _size(self, key: Key, tensor: Tensor) -> float:
@@ -250,4 +250,4 @@ class Engine:
 @dataclass(frozen=True, slots=True)
 class _Facts:
     numel: int
-    cosine: Callable[[], Tensor]
+    cosine: Callable[[], float]

@@ -1,6 +1,6 @@
 """The arithmetic of a formula on flat tensors: what runs chunk by chunk, or compiled, as it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +11,9 @@ from merge_ops.masks import finish, mix
 from merge_ops.task_vectors import elect, weighted_sum
 
 Select = Literal["all", "above", "between", "drawn"]
+
+Kernel = Callable[[Tensor, Tensor | None, Sequence[Tensor], Tensor, Tensor], None]
+"""(out, base or None, operands, numbers, integers); see `evaluate`."""
 
 
 @dataclass(frozen=True, slots=True)

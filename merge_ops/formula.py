@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
 
 @dataclass(frozen=True, slots=True)
 class Largest:
@@ -59,5 +57,5 @@ class Facts(Protocol):
     def numel(self) -> int:
         """Its number of elements."""
 
-    def cosine(self) -> Tensor:
-        """Cosine of the angle between the base and the only expert as flat vectors, (1,)."""
+    def cosine(self) -> float:
+        """Cosine of the angle between the base and the only expert as flat vectors, float32."""

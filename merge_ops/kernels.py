@@ -1,28 +1,20 @@
-"""Running an expression over whole tensors: in chunks that stay in a cache, or compiled."""
+"""Which kernel runs an expression over whole tensors: a compiled one, or the one in chunks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
-from merge_ops.compilation import UnavailableError, load_package
+from merge_ops.chunks import chunked
+from merge_ops.compilation import UnavailableError, load_compiled
 from merge_ops.errors import UserError
-from merge_ops.expression import Variant, evaluate
+from merge_ops.expression import Kernel, Variant
 
 Mode = Literal["auto", "compiled", "eager"]
-Kernel = Callable[[Tensor, Tensor | None, Sequence[Tensor], Tensor, Tensor], None]
-"""(out, base or None, operands, numbers, integers); see `merge_ops.expression.evaluate`."""
-
-CHUNK = 1 << 16
-"""Elements that the eager path takes at a time; a few float32 copies of them fit a cache."""
-
 WORTHWHILE = 1 << 24
 """With "auto", so many merged elements repay the seconds that compiling takes."""
-
-_ALIGNED = 16  # bytes; what code for accelerators takes for granted of every tensor
 
 
 @dataclass(slots=True)
@@ -58,59 +50,10 @@ class Kernels:
         if self.mode == "eager" or (self.mode == "auto" and self.elements < WORTHWHILE):
             return chunked(form)
         try:
-            return _compiled(form, dtype, device, self.folder, self.report)
+            return load_compiled(form, dtype, device, self.folder, self.report)
         except UnavailableError as error:
             if self.mode == "compiled":
                 raise UserError(f"kernels cannot be compiled here: {error}") from None
             self.report(f"kernels run uncompiled: {error}")
             self.mode = "eager"
             return chunked(form)
-
-
-def chunked(form: Variant) -> Kernel:
-    """The expression itself, a chunk at a time."""
-
-    def run(
-        out: Tensor,
-        base: Tensor | None,
-        operands: Sequence[Tensor],
-        numbers: Tensor,
-        integers: Tensor,
-    ) -> None:
-        for start in range(0, out.numel(), CHUNK):
-            part = slice(start, start + CHUNK)
-            first = integers
-            if form.indexed:
-                first = integers.clone()
-                first[0] += start
-            at = None if base is None else base[part]
-            evaluate(form, out[part], at, [x[part] for x in operands], numbers, first)
-
-    return run
-
-
-def _compiled(
-    form: Variant,
-    dtype: torch.dtype,
-    device: torch.device,
-    folder: Path | None,
-    report: Callable[[str], None],
-) -> Kernel:
-    package = load_package(form, dtype, device, folder, report)
-    uncompiled = chunked(form)
-
-    def run(
-        out: Tensor,
-        base: Tensor | None,
-        operands: Sequence[Tensor],
-        numbers: Tensor,
-        integers: Tensor,
-    ) -> None:
-        tensors = [out, *([] if base is None else [base]), *operands]
-        aligned = device.type == "cpu" or all(t.data_ptr() % _ALIGNED == 0 for t in tensors)
-        if out.numel() > 1 and aligned:
-            package([*tensors, numbers, integers])
-        else:
-            uncompiled(out, base, operands, numbers, integers)
-
-    return run

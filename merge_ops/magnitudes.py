@@ -69,7 +69,7 @@ class _Histogram:
 
     Attributes:
         patterns: those that occur, ascending, (p,).
-        counts: in each stretch, (stretches, p).
+        counts: in each stretch, (p, stretches); those of one pattern lie side by side.
         not_above: minus the entries of a larger pattern than each, ascending, (p,).
         stretch: elements of a stretch.
     """
@@ -85,7 +85,7 @@ def _counted(tau: Tensor) -> Ranks:
 
     def find(tau: Tensor, k: int) -> Place:
         # The first pattern that fewer than k entries exceed holds the k-th largest.
-        at = int(np.searchsorted(histogram.not_above, -k, side="right"))
+        at = int(histogram.not_above.searchsorted(-k, side="right"))
         pattern, missing = int(histogram.patterns[at]), k + int(histogram.not_above[at])
         if tau.dtype == torch.float32:
             return _within_bin(tau, pattern, missing)
@@ -116,7 +116,7 @@ def _count(tau: Tensor) -> _Histogram:
     totals = counts.sum(axis=0, dtype=np.int64)
     patterns = totals.nonzero()[0]
     above = totals[::-1].cumsum()[::-1] - totals
-    return _Histogram(patterns, counts[:, patterns], -above[patterns], stretch)
+    return _Histogram(patterns, counts.T[patterns], -above[patterns], stretch)
 
 
 def _histograms(stretches: Tensor) -> Array:
@@ -140,7 +140,7 @@ def _nth_equal(tau: Tensor, histogram: _Histogram, at: int, n: int) -> int:
 
     Nothing needs to be searched where every entry of that magnitude counts.
     """
-    reached = histogram.counts[:, at].cumsum(dtype=np.int64)
+    reached = histogram.counts[at].cumsum(dtype=np.int64)
     if n == reached[-1]:
         return tau.numel() - 1
     row = int(reached.searchsorted(n))

@@ -1,5 +1,7 @@
 """Geometry of directions that the spherical merge methods share."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -38,12 +40,31 @@ def angle_cosine(a: Tensor, b: Tensor, dim: int = -1) -> Tensor:
 
 def arc_weights(cos: Tensor, t: float, straight: float) -> tuple[Tensor, Tensor]:
     """What multiplies a and b in `arc`, for the cosine of their angle."""
-    angle = torch.arccos(cos)
-    line = cos.abs() > straight
-    sine = torch.where(line, 1.0, torch.sin(angle))
+    angle, sine, line = _bend(cos, straight)
     first = torch.where(line, 1 - t, torch.sin((1 - t) * angle) / sine)
     second = torch.where(line, t, torch.sin(t * angle) / sine)
     return first, second
+
+
+def arc_numbers(cosine: float, t: float, straight: float) -> list[float]:
+    """`arc_weights` of one angle as numbers, bit for bit; what does not depend on t is kept."""
+    angle, sine, line = _known_bend(cosine, straight)
+    places = torch.tensor([1 - t, t])
+    numbers: list[float] = (places if line else torch.sin(places * angle) / sine).tolist()
+    return numbers
+
+
+def _bend(cos: Tensor, straight: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The angle, its sine (1 on a straight line), and where the line is taken for straight."""
+    angle = torch.arccos(cos)
+    line = cos.abs() > straight
+    return angle, torch.where(line, 1.0, torch.sin(angle)), line
+
+
+@lru_cache(maxsize=1 << 14)
+def _known_bend(cosine: float, straight: float) -> tuple[Tensor, Tensor, bool]:
+    angle, sine, line = _bend(torch.tensor([cosine]), straight)
+    return angle, sine, bool(line)
 
 
 def log_map(at: Tensor, to: Tensor) -> Tensor:

@@ -17,12 +17,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from merge_ops import compilation, kernel_calls, kernels, masks
+from merge_ops import chunks, compilation, kernel_calls, kernels, masks, native
+from merge_ops.chunks import chunked
 from merge_ops.errors import UserError
 from merge_ops.expression import Variant
 from merge_ops.formula import Drawn, Formula, Largest
 from merge_ops.kernel_calls import calls, variant
-from merge_ops.kernels import Kernels, chunked
+from merge_ops.kernels import Kernels
 from merge_ops.magnitudes import Place, rank
 from merge_ops.masks import Draw, bound
 from merge_ops.task_vectors import TINY, largest
@@ -48,8 +49,8 @@ def cut() -> Any:
     """Set sizes of chunks or blocks for the rest of a test, also under hypothesis."""
     patch = pytest.MonkeyPatch()
 
-    def set_sizes(*, chunk: int = kernels.CHUNK, block: int = masks.BLOCK) -> None:
-        patch.setattr(kernels, "CHUNK", chunk)
+    def set_sizes(*, chunk: int = chunks.CHUNK, block: int = masks.BLOCK) -> None:
+        patch.setattr(chunks, "CHUNK", chunk)
         patch.setattr(masks, "BLOCK", block)
         patch.setattr(kernel_calls, "BLOCK", block)
 
@@ -219,8 +220,8 @@ def test_a_tensor_of_more_than_2_to_the_31_elements(monkeypatch: pytest.MonkeyPa
     def note(_form: Variant, out: Tensor, *rest: Any) -> None:
         seen.append((out.numel(), int(rest[-1][0])))
 
-    monkeypatch.setattr(kernels, "evaluate", note)
-    monkeypatch.setattr(kernels, "CHUNK", 1 << 30)
+    monkeypatch.setattr(chunks, "evaluate", note)
+    monkeypatch.setattr(chunks, "CHUNK", 1 << 30)
     n = (1 << 32) + 5
     big = torch.empty(n, dtype=torch.bfloat16, device="meta")
     for select in SELECTIONS:
@@ -254,42 +255,100 @@ def test_what_cannot_be_selected_is_not_reached() -> None:
             assert run(formula, None, [x], cuts=cuts).count_nonzero() == kept
 
 
-COMPILED = [("drawn", "shares", torch.bfloat16), ("between", "elect", torch.float32)]
-COMPILED += [("above", "shares", torch.bfloat16), ("all", "sum", torch.float32)]
+QUICK = [
+    ("above", "shares", torch.bfloat16),
+    ("between", "sum", torch.bfloat16),
+    ("drawn", "elect", torch.float32),
+    ("all", "sum", torch.float16),
+]
+FORMS = [(s, e, d) for s in SELECTIONS for e in ELECTIONS for d in DTYPES]
+ALL = [pytest.param(*f, marks=[] if f in QUICK else pytest.mark.slow, id=str(f)) for f in FORMS]
 
 
 @needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize(("select", "election", "dtype"), COMPILED)
+@pytest.mark.parametrize(("select", "election", "dtype"), ALL)
 def test_compiled_kernels_give_the_bits_of_the_chunks(
     select: str, election: str, dtype: torch.dtype, tmp_path: Path
 ) -> None:
-    compiles(select, election, dtype, tmp_path)
+    """In all lengths that a step of the loop can be cut to, and whatever the zeros' signs."""
+    compiled = Kernels("compiled", folder=tmp_path)
+    for operands, n in [(1, 9), (3, 1), *((2, n) for n in (2, *range(15, 35), 200_003))]:
+        if n == 1 and select == "between":
+            continue
+        formula = formula_of(select, election, operands, n, seed=n)
+        base, *others = tensors(operands + 1, n, dtype, seed=n)
+        base *= torch.arange(n) % 3 > 0  # of both signs
+        for added, cuts in ((base, n % 2 == 0), (None, False)):
+            if operands != 2 and added is None:
+                continue
+            form = variant(formula, operands, added=added is not None, cuts=cuts)
+            kernel = compiled.get(form, dtype, CPU)
+            got = run(formula, added, others, cuts=cuts, kernel=kernel)
+            want = run(formula, added, others, cuts=cuts)
+            assert torch.equal(bits(got), bits(want)), (operands, n, cuts)
+
+
+def bits(x: Tensor) -> Tensor:
+    return x.view(torch.int32 if x.dtype == torch.float32 else torch.int16)
 
 
 @needs_compiler
-def test_a_compiled_kernel_is_kept_and_gives_the_bits_of_the_chunks(tmp_path: Path) -> None:
-    said = compiles("above", "sum", torch.bfloat16, tmp_path)
-    assert len(said) == 1
-    assert said[0].startswith("compiling added-2-above for cpu")
-    (package,) = tmp_path.iterdir()
-    assert package.suffix == ".pt2"
-    assert compiles("above", "sum", torch.bfloat16, tmp_path) == []  # loaded, not compiled again
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_compiled_kernels_round_as_tensors_do(dtype: torch.dtype, tmp_path: Path) -> None:
+    """Halfway cases, denormals, the largest values, what overflows, and infinite entries."""
+    limits = torch.finfo(dtype)
+    x = torch.cat([torch.linspace(1, 2, 5000), torch.tensor([limits.max, limits.max / 2])])
+    x = torch.cat([x, x * limits.smallest_normal, torch.tensor([0.0, float("inf"), -3.0])])
+    x = torch.cat([x, -x]).to(dtype)
+    compiled = Kernels("compiled", folder=tmp_path)
+    form = variant(Formula([1.0], select=[Largest(1)]), 1, added=True, cuts=False)
+    for weight in (0.0, 1.0, -1.5, 0.1, 3e-7, 1e30):
+        for low in (0.0, 1.5, 2e9):
+            numbers, integers = torch.tensor([weight, low]), torch.zeros(1, dtype=torch.int32)
+            got, want = torch.empty_like(x), torch.empty_like(x)
+            compiled.get(form, dtype, CPU)(got, x.flip(0), [x], numbers, integers)
+            chunked(form)(want, x.flip(0), [x], numbers, integers)
+            assert torch.equal(got.isnan(), want.isnan())
+            assert torch.equal(bits(got[~got.isnan()]), bits(want[~want.isnan()]))
 
 
-def compiles(select: str, election: str, dtype: torch.dtype, folder: Path) -> list[str]:
-    """Compile a kernel of two operands, run it over several lengths, and give what was said."""
-    said: list[str] = []
-    compiled = Kernels("compiled", folder=folder, report=said.append)
-    for n in (1, 2, 17, 200_003):
-        formula = formula_of(select, election, 2, n)
-        if n == 1 and select == "between":
-            continue
-        base, *others = tensors(3, n, dtype, seed=n)
-        form = variant(formula, 2, added=True, cuts=False)
-        kernel = compiled.get(form, dtype, CPU)
-        assert torch.equal(run(formula, base, others, kernel=kernel), run(formula, base, others))
-    return said
+@needs_compiler
+def test_compiled_kernels_share_work_among_threads(tmp_path: Path) -> None:
+    n = 3 * (1 << 16) + 5
+    formula = formula_of("drawn", "shares", 2, n)
+    base, *others = tensors(3, n, torch.bfloat16)
+    form = variant(formula, 2, added=True, cuts=False)
+    kernel = Kernels("compiled", folder=tmp_path).get(form, torch.bfloat16, CPU)
+    want = run(formula, base, others, kernel=kernel)
+    threads = torch.get_num_threads()
+    try:
+        for count in (2, 3):
+            torch.set_num_threads(count)
+            assert torch.equal(run(formula, base, others, kernel=kernel), want)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_compiler
+def test_a_compiled_kernel_is_kept(tmp_path: Path) -> None:
+    form, said = Variant(2, True, "above"), list[str]()
+    Kernels("compiled", folder=tmp_path, report=said.append).get(form, torch.bfloat16, CPU)
+    (told,) = said
+    assert told.startswith("compiling added-2-above for cpu")
+    (library,) = tmp_path.iterdir()
+    assert library.suffix == ".so"
+    Kernels("compiled", folder=tmp_path, report=said.append).get(form, torch.bfloat16, CPU)
+    assert len(said) == 1  # loaded, not compiled again
+
+
+@needs_compiler
+def test_what_the_compiler_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "FLAGS", ("-fno-such-flag",))
+    with pytest.raises(UserError, match=r"compiled here: .* failed: .*no-such-flag"):
+        Kernels("compiled", 1, tmp_path).get(Variant(1, True), torch.float32, CPU)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_compiler_kernels_run_in_chunks_and_say_so(
@@ -335,7 +394,7 @@ def test_a_machine_without_a_compiler(variable: str, tmp_path: Path) -> None:
             check=False,
         )
     assert told["auto"].returncode == 0
-    assert "kernels run uncompiled: InvalidCxxCompiler" in told["auto"].stdout
+    assert "kernels run uncompiled: no C++ compiler is here" in told["auto"].stdout
     assert told["auto"].stdout.splitlines()[-1] == "eager"
     assert "UserError: kernels cannot be compiled here" in told["compiled"].stderr
 

@@ -8,15 +8,14 @@ from torch import Tensor
 from merge_ops.formula import Facts, Formula
 from merge_ops.knobs import Knob
 from merge_ops.registry import merge_op
-from merge_ops.spherical import arc, arc_weights
+from merge_ops.spherical import arc, arc_numbers
 from merge_ops.traits import End, Traits
 
 _STRAIGHT = 0.9995
 
 
 def _formula(facts: Facts, *, t: float = 0.5) -> Formula:
-    first, second = arc_weights(facts.cosine(), t, _STRAIGHT)
-    return Formula([float(first), float(second)], from_base=True)
+    return Formula(arc_numbers(facts.cosine(), t, _STRAIGHT), from_base=True)
 
 
 @merge_op(
