@@ -165,26 +165,6 @@ def _is_quantised(config: Mapping[str, Any]) -> bool:
     return bool(config.get("quantization_config")) or any(map(_is_quantised, parts))
 
 
-def load_processor(reference: str, image_backend: str | None = None) -> Any:
-    """The processor of a model, or the tokenizer of a text model.
-
-    Args:
-        reference: a folder or a hub id.
-        image_backend: "pil" or "torchvision", or None for transformers' choice.
-
-    Raises:
-        UserError: the folder has neither.
-    """
-    folder = model_folder(reference)
-    try:
-        kind: Any = transformers.AutoProcessor
-        chosen = {"backend": image_backend} if image_backend else {}
-        return kind.from_pretrained(folder, local_files_only=True, **chosen)
-    except Exception as error:
-        reason = first_line(error)
-        raise UserError(f"{reference}: its processor cannot be loaded: {reason}") from None
-
-
 def load_score_head(reference: str) -> nn.Linear:
     """The score head of a reward model, in its own dtype: (hidden size) -> (1).
 

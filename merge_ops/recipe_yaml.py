@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from merge_ops.errors import did_you_mean
 from merge_ops.mergekit_keys import without_idle_keys
+from merge_ops.mergekit_reference import Reference
 from merge_ops.method import Method
 from merge_ops.recipe import Recipe, Setting, Source
 from merge_ops.recipe_text import exclusions
@@ -28,7 +29,7 @@ class _Strict(BaseModel):
 
 
 class _Model(_Strict):
-    model: str
+    model: Reference
     parameters: dict[str, Any] | None = None
 
 
@@ -47,7 +48,7 @@ class _Block(_Strict):
 
 class _File(_Strict):
     merge_method: str
-    base_model: str | None = None
+    base_model: Reference | None = None
     models: list[_Model] | None = None
     slices: list[SliceFile] | None = None
     parameters: dict[str, Any] | None = None

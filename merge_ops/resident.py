@@ -16,8 +16,8 @@ from merge_ops.errors import UserError
 from merge_ops.expert_statistics import ExpertStatistics, RowStatistics
 from merge_ops.jobs import Job, solved_key
 from merge_ops.live_tensors import input_device, live_tensors
-from merge_ops.loading import load_processor
 from merge_ops.opening import Opened
+from merge_ops.processors import load_processor
 from merge_ops.recipe import Recipe
 from merge_ops.registry import MergeOp, check_experts, get_op
 from merge_ops.resolving import resolve

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from merge_ops.mergekit_reference import Reference
 from merge_ops.method import Method
 from merge_ops.recipe import Recipe, Slice, Source
 from merge_ops.settings_yaml import Problems, read_settings
@@ -19,7 +20,7 @@ class _Strict(BaseModel):
 class SliceSource(_Strict):
     """One model of a slice."""
 
-    model: str
+    model: Reference
     layer_range: list[int] = Field(min_length=2, max_length=2)
     parameters: dict[str, Any] | None = None
 
@@ -28,7 +29,7 @@ class SliceFile(_Strict):
     """One slice as it stands in the file."""
 
     sources: list[SliceSource] = Field(min_length=1)
-    base_model: str | None = None
+    base_model: Reference | None = None
     residual_weight: float | None = None
     parameters: dict[str, Any] | None = None
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_ops.errors import UserError
-from merge_ops.loading import load_processor
+from merge_ops.processors import load_processor
 
 
 def apply_template(processor: Any, template: str, reward_head: str | None) -> Any:

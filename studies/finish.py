@@ -31,9 +31,11 @@ from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.pictures import rows_over_depth
 from studies.provenance import runtime_facts, study_digest, with_commits
+from studies.proxy import rank_agreement
 from studies.racing import saved
 from studies.search_loop import Search
 from studies.setup import StudyFile
+from studies.shortcuts import read_shortcuts
 from studies.tracking import Summary
 from studies.writing import with_provenance, write_study
 
@@ -176,9 +178,18 @@ def _results(
         "rows": describe(scored, scored[-1]),
         "beside": beside_lines(evaluator.objectives, "test"),
         "smooth": sorted(evaluator.smooth),
+        "proxy": _proxy(evaluator, own),
+        "self_check": read_shortcuts(study.out),
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
     }
+
+
+def _proxy(evaluator: Evaluator, own: Search) -> dict[str, Any] | None:
+    """How the search signal ranks candidates, where it is not the metric itself."""
+    if not evaluator.smooth:
+        return None
+    return rank_agreement(own.ledger.trials, {o.name: o.weight for o in evaluator.objectives})
 
 
 def _chosen(own: Search, one: Confirmed) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from studies.provenance import study_digest
 from studies.racing import Racer
 from studies.search_loop import Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
+from studies.shortcuts import check_shortcuts
 from studies.space_setup import announce, make_space
 from studies.splits_file import claim_splits
 from studies.statistics import attach, with_statistics
@@ -77,6 +78,7 @@ def run_study(
         evaluator = Evaluator(
             resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
         )
+        check_shortcuts(evaluator)
         keep_settings(as_filed)
         with _Mirrored(study) as mirror:
             begun = time.monotonic()

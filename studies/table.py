@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from studies.shortcuts import shortcut_lines
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -80,6 +82,9 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
         views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
         sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
     sentences += _beside(results, found)
+    sentences += [f"{line}." for line in shortcut_lines(results.get("self_check", []))]
+    if results.get("proxy"):
+        sentences.append(_proxy(results["proxy"]))
     selection = results["winner"]
     if selection.get("choices"):
         sentences.append(f"Of the listed values the found recipe takes {chosen(selection)}.")
@@ -97,6 +102,15 @@ def _beside(results: Mapping[str, Any], found: Described) -> list[str]:
     lines = [f"On test, {line}." for line in results.get("beside", [])]
     mishaps = {name: own.get("mishaps") for name, own in found["objectives"].items()}
     return lines + [f"Found recipe, {name}: {text}." for name, text in mishaps.items() if text]
+
+
+def _proxy(found: Mapping[str, Any]) -> str:
+    """How the search signal ranks candidates."""
+    return (
+        f"Over {found['n']} candidates the smooth signal ranks as the metric does with a rank "
+        f"correlation of {found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}] "
+        "(Spearman, selection split)."
+    )
 
 
 def _twin(results: Mapping[str, Any]) -> str:

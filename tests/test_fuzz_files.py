@@ -1,5 +1,6 @@
 """Damaged reward heads, recipes, and models at the command line: one line, and no traceback."""
 
+import json
 import sys
 import warnings
 from collections import Counter
@@ -12,10 +13,19 @@ import torch
 from safetensors.torch import save_file
 
 from merge_ops.errors import UserError
-from merge_ops.loading import load_score_head
+from merge_ops.loading import load_model, load_score_head
 from merge_ops.recipe_yaml import read_recipe
 from studies import cli
-from tests.fuzz_mutations import CONFIG, WEIGHTS, mutate, mutate_text, mutate_weights, write_files
+from tests.adapters import factors_for, save_adapter
+from tests.fuzz_mutations import (
+    CONFIG,
+    TOKENIZER,
+    WEIGHTS,
+    mutate,
+    mutate_text,
+    mutate_weights,
+    write_files,
+)
 from tests.fuzz_oracle import stored
 from tests.tiny import save, tiny_llama
 
@@ -47,6 +57,44 @@ def test_damaged_reward_heads(tmp_path: Path) -> None:
         assert folder.name in said
         assert "\n" not in said
     assert 300 < refused < 400
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(100), pytest.param(range(1000, 3000), marks=pytest.mark.slow)]
+)
+def test_damaged_adapters(seeds: range, tmp_path: Path) -> None:
+    """Refused in one line that names the folder, or what the files say is added, and no more."""
+    model = tiny_llama(0, layers=1)
+    save(model, tmp_path / "model")
+    own = {name: value.detach().clone() for name, value in model.named_parameters()}
+    save_adapter(tmp_path / "sound", factors_for(model, "q_proj", "down_proj"))
+    names = {CONFIG: "adapter_config.json", WEIGHTS: "adapter_model.safetensors"}
+    sound = {to: (tmp_path / "sound" / name).read_bytes() for to, name in names.items()}
+    accepted = 0
+    for seed in seeds:
+        _, files = mutate({**sound, TOKENIZER: b"{}"}, Random(seed))
+        folder = tmp_path / f"case{seed}"
+        write_files(folder, {names[key]: files[key] for key in names if key in files})
+        reference = f"{tmp_path / 'model'}+{folder}"
+        found: list[torch.nn.Module] = []
+        said = refusal(lambda r=reference, f=found: f.append(load_model(r, "float32")))  # type: ignore[misc]
+        if said is not None:
+            assert folder.name in said, (seed, said)
+            assert "\n" not in said
+            continue
+        accepted += 1
+        stated, tensors = json.loads(files[CONFIG]), stored(files)
+        expected = dict(own)
+        for key, a in tensors.items():
+            module, is_a, _ = key.partition(".lora_A.")  # behind it, an adapter's name may stand
+            if is_a:
+                name = module.removeprefix("base_model.model.") + ".weight"
+                (b,) = (t for k, t in tensors.items() if k.startswith(f"{module}.lora_B."))
+                scale = stated.get("lora_alpha", 8) / stated.get("r", 8)  # PEFT's defaults
+                expected[name] = own[name] + scale * (b @ a)
+        for name, value in found[0].named_parameters():
+            torch.testing.assert_close(value, expected[name], msg=f"seed {seed}: {name}")
+    assert 0 < accepted < len(seeds) // 2
 
 
 def test_damaged_recipes(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def test_the_search_maximises_the_signal_and_reports_show_the_metric(
         figure = trial.user_attrs["figures"]["c"]
         assert figure * 4 == int(figure * 4)  # a share of four
         assert (trial.value == figure) == (signal == "metric")
+    (checked,) = results["self_check"]  # a few examples, once more by plain forward passes
+    assert (checked["objective"], checked["n"], checked["flipped"]) == ("c", 4, [])
+    assert 0 < checked["largest"] < 1e-4
+    assert (results["proxy"] is None) or signal == "smooth"
     shown = results["rows"][-1]["objectives"]["c"]
     assert shown["n"] == 4
     assert shown["value"] * 4 == int(shown["value"] * 4)

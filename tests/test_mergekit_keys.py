@@ -137,3 +137,43 @@ def test_merge_prints_the_notes(llamas: dict[str, str], tmp_path: Path) -> None:
     done = CliRunner().invoke(cli.app, ["merge", str(path), "--out", str(tmp_path / "out")])
     assert done.exit_code == 0
     assert done.stderr.startswith(f"note: {path}:3: int8_mask has no effect here\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{model: {path: a}}", "a"),
+        ("{model: {path: a, revision: null}, lora: null, override_architecture: null}", "a"),
+        ("{model: owner/name, lora: {path: a}}", "owner/name+a"),
+        (
+            "{model: {path: owner/name, revision: v1}, lora: {path: o/adapter, revision: b2}}",
+            "owner/name@v1+o/adapter@b2",
+        ),
+    ],
+)
+def test_models_written_as_mergekits_mappings(folder: Path, written: str, meant: str) -> None:
+    mapping = FILE.replace("model: a", f"model: {written}")
+    text = FILE.replace("model: a", f"model: {meant}")
+    assert parse_recipe(mapping, folder / "r.yaml") == parse_recipe(text, folder / "r.yaml")
+    as_base = FILE.replace("base_model: base", f"base_model: {written}")
+    meant_base = FILE.replace("base_model: base", f"base_model: {meant}")
+    assert parse_recipe(as_base, folder / "r.yaml") == parse_recipe(meant_base, folder / "r.yaml")
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("{path: a}", "must be `path` or `path@revision+adapter@revision`"),
+        ("{model: {revision: v1}}", "a mapping of path, with revision if it is of the hub"),
+        ("{model: {path: 3}}", "path and revision must be text, but are 3 and None"),
+        ("{model: a, lora: [a]}", "but has ['a']"),
+        ("{model: a, loras: a}", "but has model, loras"),
+        ("{model: a, override_architecture: X}", "config.json names the class"),
+    ],
+)
+def test_mappings_without_a_meaning_are_refused(folder: Path, written: str, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)) as refused:
+        parse_recipe(FILE.replace("model: a", f"model: {written}"), folder / "r.yaml")
+    assert "r.yaml:5:" in str(refused.value)
+    assert "models.1.model: " in str(refused.value)
+    assert len(str(refused.value).splitlines()) <= 2
