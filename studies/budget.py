@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import feasible, order, value_of
 from search.warm_start import WARM
 
 
@@ -19,7 +20,7 @@ class Limits:
         deadline: `time.monotonic()` at which no further trial begins; None for never. A clock that
             is set moves neither.
         items: examples scored on the selection split, over all trials.
-        target: a selection score at which the search is content.
+        target: a selection score at which the search is content, if no guard is broken.
         patience: proposed trials in a row that were no better than the best before; the first
             points (`warm_start`) do not count, as they are no attempt to improve.
     """
@@ -32,7 +33,7 @@ class Limits:
 
     def reached(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Which limit forbids a further trial, in words; None if one may begin."""
-        scored = [t.value for t in trials if t.value is not None]
+        scored = [v for t in trials if (v := value_of(t)) is not None and feasible(t)]
         if self.target is not None and scored and max(scored) >= self.target:
             return f"target: {max(scored):.4g} is at least {self.target:g}"
         if self.trials is not None and len(trials) >= self.trials:
@@ -57,11 +58,10 @@ def items_scored(trials: Sequence[FrozenTrial]) -> int:
 
 def without_gain(trials: Sequence[FrozenTrial]) -> int:
     """Proposed trials since the last that was better than all before it."""
-    best, idle = float("-inf"), 0
+    best, idle = (float("inf"), float("inf")), 0
     for trial in trials:
-        gained = trial.value is not None and trial.value > best
-        if gained:
-            best, idle = trial.value or 0.0, 0
+        if value_of(trial) is not None and order(trial)[:2] < best:
+            best, idle = order(trial)[:2], 0
         elif trial.user_attrs["source"] != WARM:
             idle += 1
     return idle

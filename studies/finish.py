@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from merge_ops.errors import UserError
 from merge_ops.recipe_text import recipe_text
 from objectives.records import figures
+from search.feasibility import feasible, value_of
 from search.samplers import ONLY
 from search.selection import Confirmed
 from studies.comparison import (
@@ -26,6 +28,7 @@ from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
 from studies.evaluator import Evaluator, count_test_reads
+from studies.guards import Guards
 from studies.ledger import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
@@ -35,6 +38,7 @@ from studies.racing import saved
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
+from studies.trial_facts import guards_of
 from studies.writing import with_provenance, write_study
 
 
@@ -55,6 +59,7 @@ def finish(
     study: StudyFile,
     objectives: ObjectiveSet,
     evaluator: Evaluator,
+    guards: Guards | None,
     own: Search,
     rival: Search | None,
 ) -> tuple[dict[str, Any], Summary]:
@@ -63,19 +68,19 @@ def finish(
     Raises:
         UserError: no trial succeeded.
     """
-    if not any(trial.value is not None for trial in own.ledger.trials):
+    if not any(value_of(trial) is not None for trial in own.ledger.trials):
         raise UserError(
             f"{study.out}: no trial succeeded, so there is nothing to choose from; "
             "`mergetuna trials` shows why each failed."
         )
     count = study.config.confirm_top
     warn(f"{study.config.name}: scoring the best {count} again on the confirm split")
-    finals = confirm_best(own.ledger.trials, own.space, evaluator, count)
+    finals = confirm_best(own.ledger.trials, own.space, evaluator, count, guards)
     winner = finals[0]
-    rows = _rows(study, objectives, evaluator, own, winner, rival)
+    rows = _rows(study, objectives, evaluator, guards, own, winner, rival)
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
-    results = _results(study, evaluator, own, finals, scored)
+    results = _results(study, evaluator, guards, own, finals, scored)
     results["ended"] = {SEARCH: own.ended, **({GLOBAL: rival.ended} if rival else {})}
     recipe = own.space.decode(winner.trial.params)
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
@@ -113,6 +118,7 @@ def _rows(
     study: StudyFile,
     objectives: ObjectiveSet,
     evaluator: Evaluator,
+    guards: Guards | None,
     own: Search,
     winner: Confirmed,
     rival: Search | None,
@@ -123,7 +129,7 @@ def _rows(
         count = study.config.confirm_top
         rows += [
             Row(name, rival.space.decode(best.trial.params), objectives.main)
-            for name, best in rival_rows(rival.ledger, rival.space, evaluator, count)
+            for name, best in rival_rows(rival.ledger, rival.space, evaluator, count, guards)
         ]
     return [*rows, Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
 
@@ -136,13 +142,14 @@ def _score(row: Row, evaluator: Evaluator) -> ScoredRow:
 def _results(
     study: StudyFile,
     evaluator: Evaluator,
+    guards: Guards | None,
     own: Search,
     finals: Sequence[Confirmed],
     scored: Sequence[ScoredRow],
 ) -> dict[str, Any]:
     """All figures of the study as plain data."""
     winner = finals[0]
-    failed = [t for t in own.ledger.trials if t.value is None]
+    failed = [t for t in own.ledger.trials if value_of(t) is None]
     return {
         "study": study.config.name,
         "settings": study_digest(study, evaluator.identities, whole=True),
@@ -152,6 +159,7 @@ def _results(
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
+        "feasible_trials": sum(t not in failed and feasible(t) for t in own.ledger.trials),
         "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
         "winner": {
             "trial": winner.trial.number,
@@ -159,6 +167,7 @@ def _results(
             "selection": winner.selection,
             "confirm": winner.value(),
             "choices": _chosen(own, winner),
+            **_guarded(winner),
         },
         "finalists": [
             {
@@ -166,9 +175,11 @@ def _results(
                 "selection": f.selection,
                 "confirm": f.value(),
                 "choices": _chosen(own, f),
+                **_guarded(f),
             }
             for f in finals
         ],
+        "guards": {g.objective: str(g) for g in guards.guards} if guards else {},
         "coefficients": {
             knob: rows_over_depth(own.space, knob, winner.trial.params)
             for knob in own.space.ranges
@@ -178,6 +189,19 @@ def _results(
         "smooth": sorted(evaluator.smooth),
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
+    }
+
+
+def _guarded(one: Confirmed) -> dict[str, Any]:
+    """How a finalist stands to each guard, on selection and on confirm; nothing without guards."""
+    if not one.guards:
+        return {}
+    return {
+        "feasible": one.violation() == 0,
+        "guards": {
+            name: {"selection": dict(guards_of(one.trial)[name]), "confirm": asdict(found)}
+            for name, found in one.guards.items()
+        },
     }
 
 

@@ -17,10 +17,12 @@ from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
+from studies.guards import Guards, make_guards
 from studies.interruption import Interruption
 from studies.ledger import GLOBAL, SEARCH, Ledger
 from studies.objectives_setup import make_objectives
 from studies.owner import sole_writer
+from studies.parent_scores import ParentScores
 from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
@@ -80,13 +82,14 @@ def run_study(
         keep_settings(as_filed)
         with _Mirrored(study) as mirror:
             begun = time.monotonic()
-            own = _search(study, evaluator, SEARCH, begun, interruption, mirror)
+            guards = _guards(study, evaluator)
+            own = _search(study, evaluator, guards, SEARCH, begun, interruption, mirror)
             compare = study.config.compare and own.space.dimensions()
             rival = None
             if compare:
-                rival = _search(study, evaluator, GLOBAL, begun, interruption, None)
+                rival = _search(study, evaluator, guards, GLOBAL, begun, interruption, None)
                 rival = _with_trials(rival)
-            results, mirror.summary = finish(study, objectives, evaluator, own, rival)
+            results, mirror.summary = finish(study, objectives, evaluator, guards, own, rival)
         return results
 
 
@@ -166,9 +169,18 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
     return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, top)
 
 
+def _guards(study: StudyFile, evaluator: Evaluator) -> Guards | None:
+    """The study's guards, with a word where their examples are too few."""
+    guards = make_guards(study, ParentScores(evaluator))
+    for line in guards.warnings() if guards else ():
+        warn(f"{study.config.name}: {line}")
+    return guards
+
+
 def _search(
     study: StudyFile,
     evaluator: Evaluator,
+    guards: Guards | None,
     name: str,
     begun: float,
     interruption: Interruption,
@@ -194,6 +206,7 @@ def _search(
         proposer=make_proposer(sampler, dimensions, config.seed, trials),
         sampler=sampler,
         racer=_racer(study, evaluator),
+        guards=guards,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
     with Progress(title, ledger.trials, trials) as progress:

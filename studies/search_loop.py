@@ -16,6 +16,7 @@ from search.warm_start import WARM
 from studies.breaker import hopeless
 from studies.budget import Limits
 from studies.evaluator import Evaluator
+from studies.guards import Guards
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
@@ -31,6 +32,7 @@ class SearchPlan:
         proposer: proposes all later ones.
         sampler: the proposer's name.
         racer: stops candidates early, or None.
+        guards: floors that candidates must keep, or None.
     """
 
     space: SearchSpace
@@ -38,6 +40,7 @@ class SearchPlan:
     proposer: Proposer
     sampler: str
     racer: Racer | None = None
+    guards: Guards | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def _score(
         scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
         check_finite(scored.sets)
         value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
+        guards = plan.guards.decide(scored.sets, "selection") if plan.guards else {}
     except (UserError, ObjectiveError) as error:
         return Outcome(
             proposal.values,
@@ -131,7 +135,16 @@ def _score(
         )
     seconds = {"suggest": suggest, **scored.seconds}
     found = Outcome(
-        proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags
+        proposal.values,
+        digest,
+        source,
+        scored.sets,
+        value,
+        "",
+        seconds,
+        proposal.tags,
+        guards=guards,
+        front=evaluator.aims(scored.sets),
     )
     if racer is None or worth[0] is None:
         return found

@@ -30,6 +30,8 @@ STUDY: dict[str, Any] = {
             "data": "data/o.parquet",
             "split": {"selection": 4, "confirm": 0.5, "test": "rest", "seed": 1},
             "weight": 0.5,
+            "at_least": "parent - 0.02",
+            "parent": "math",
             "average": "micro",
             "columns": {"question": "q"},
             "limit": 40,

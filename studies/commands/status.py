@@ -77,15 +77,24 @@ def _best(found: "Status") -> str:
         text += f" [{100 * limits.low:.1f}, {100 * limits.high:.1f}]"
     return (
         f"{text} on the selection split, trial {found.best.number}"
-        "; chosen among many, so too high by luck"
+        f"; chosen among many, so too high by luck{_guarded(found.best)}"
     )
+
+
+def _guarded(trial: Any) -> str:
+    """How a trial stands to the guards, where there are any."""
+    from studies.trial_facts import standing_of
+
+    standing = standing_of(trial)
+    return f"; guards: {standing}" if standing else ""
 
 
 def _trial(trial: Any) -> str:
     value = trial.user_attrs.get("reason", "failed") if trial.values is None else None
     shown = value or " ".join(f"{100 * one:.1f}" for one in trial.values)
     seconds = sum(trial.user_attrs.get("seconds", {}).values())
-    return f"trial {trial.number}: {shown}, {trial.user_attrs['source']}, {seconds:.1f} s"
+    text = f"trial {trial.number}: {shown}, {trial.user_attrs['source']}, {seconds:.1f} s"
+    return text + _guarded(trial)
 
 
 def _duration(seconds: float | None) -> str:
@@ -100,7 +109,7 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
     """The same as plain data."""
     from dataclasses import asdict
 
-    from studies.trial_facts import spent, value_of
+    from studies.trial_facts import guards_of, spent, value_of
 
     best = found.best
     return {
@@ -117,6 +126,7 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
             "trial": best.number,
             "value": value_of(best),
             "interval": None if found.best_interval is None else asdict(found.best_interval),
+            "guards": guards_of(best),
         },
         "last": [
             {

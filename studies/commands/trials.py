@@ -27,6 +27,7 @@ def trials(
     from studies.console import say
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
+    from studies.trial_facts import guards_of, standing_of, value_of
 
     found = read_trials(folder, search)
     if as_json:
@@ -34,8 +35,9 @@ def trials(
             {
                 "number": t.number,
                 "state": t.state.name,
-                "value": t.value,
-                "values": None if t.value is None else [t.value],
+                "value": value_of(t),
+                "values": t.values,
+                "guards": guards_of(t),
                 "figures": t.user_attrs.get("figures", {}),
                 "params": t.params,
                 "seconds": t.user_attrs["seconds"],
@@ -50,14 +52,17 @@ def trials(
         return
     table = Table()
     lists = listed_values(found)
-    for name in ("trial", "state", "value", *lists, "proposed by", "seconds", "recipe"):
+    guarded = ["guards"] if any(guards_of(t) for t in found) else []
+    for name in ("trial", "state", "value", *guarded, *lists, "proposed by", "seconds", "recipe"):
         table.add_column(name, justify="right")
     for t in found:
-        value = t.user_attrs.get("reason", "-") if t.value is None else f"{t.value:.4f}"
+        score = value_of(t)
+        value = t.user_attrs.get("reason", "-") if score is None else f"{score:.4f}"
+        standing = [standing_of(t)] if guarded else []
         state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
         digest = t.user_attrs["digest"][:12]
         chosen = [plain(t.params[name]) for name in lists]
         source = t.user_attrs["source"]
-        table.add_row(str(t.number), state, value, *chosen, source, seconds, digest)
+        table.add_row(str(t.number), state, value, *standing, *chosen, source, seconds, digest)
     say(table)
