@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from objectives.guard import Decision
 from objectives.records import ScoreSet, combined
 from search.feasibility import order, value_of
+from search.front import foremost, is_front
 from search.racing import STOPPED
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class Confirmed:
 def finalists(trials: Sequence["FrozenTrial"], count: int) -> list["FrozenTrial"]:
     """The best trials that were scored on the whole split, different recipes only, in order.
 
-    Those that keep their constraints stand first.
+    Those that keep their constraints stand first; of a front, its points (see `search.front`).
     """
     scored = [t for t in trials if value_of(t) is not None and STOPPED not in t.user_attrs]
     best: dict[str, FrozenTrial] = {}
     for trial in sorted(scored, key=order):
         best.setdefault(trial.user_attrs["digest"], trial)
-    return list(best.values())[:count]
+    kinds = list(best.values())
+    return foremost(kinds, count) if is_front(kinds) else kinds[:count]
 
 
 def confirm(

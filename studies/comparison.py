@@ -122,17 +122,19 @@ def rival_rows(
     ledger: Ledger,
     space: SearchSpace,
     evaluator: Evaluator,
-    count: int,
+    finals: Sequence[Confirmed],
     guards: "Guards | None" = None,
 ) -> list[tuple[str, Confirmed]]:
-    """The best of the one-coefficient grids, and the best of the search without depth."""
+    """The best of the one-coefficient grids, and the best of the search without depth.
+
+    `finals` are that search's finalists on the confirm split, the best first.
+    """
     grid = [t for t in ledger.trials if t.user_attrs["source"] == WARM and _single(t, space)]
     rows = []
     if grid:
-        rows.append((BEST_SINGLE, confirm_best(grid, space, evaluator, count, guards)[0]))
-    best = confirm_best(ledger.trials, space, evaluator, count, guards)[0]
-    rows.append((BEST_GLOBAL, best))
-    return rows
+        best = confirm_best(grid, space, evaluator, len(finals), guards)[0]
+        rows.append((BEST_SINGLE, best))
+    return [*rows, (BEST_GLOBAL, finals[0])]
 
 
 def _single(trial: FrozenTrial, space: SearchSpace) -> bool:

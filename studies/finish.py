@@ -28,6 +28,7 @@ from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
 from studies.evaluator import Evaluator, count_test_reads
+from studies.fronts import Points, confirmed_front, front_results, write_front
 from studies.guards import Guards
 from studies.ledger import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
@@ -77,19 +78,30 @@ def finish(
     warn(f"{study.config.name}: scoring the best {count} again on the confirm split")
     finals = confirm_best(own.ledger.trials, own.space, evaluator, count, guards)
     winner = finals[0]
-    rows = _rows(study, objectives, evaluator, guards, own, winner, rival)
+    rows, beside, theirs = _rows(study, objectives, evaluator, guards, rival)
+    front = None
+    if evaluator.front:
+        names = {winner.trial.number: FOUND}
+        front = confirmed_front(own, finals, evaluator.front, "front point", names)
+        rows += front.rows(objectives.main)
+    rows += [Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
     results = _results(study, evaluator, guards, own, finals, scored)
+    named = {row.name: row for row in scored}
+    if front is not None:
+        results["front"] = front_results(evaluator, front, theirs, named, beside)
     results["ended"] = {SEARCH: own.ended, **({GLOBAL: rival.ended} if rival else {})}
     recipe = own.space.decode(winner.trial.params)
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
     recipe = with_commits(with_provenance(study, evaluator, recipe, results, found))
-    with_room(
-        lambda: write_study(study, evaluator, own, rival, recipe, results, found),
-        study.out,
-        seconds(study.config.runtime.disk_wait),
-    )
+
+    def write() -> None:
+        if front is not None:
+            write_front(study, evaluator, front, named, results)
+        write_study(study, evaluator, own, rival, recipe, results, found)
+
+    with_room(write, study.out, seconds(study.config.runtime.disk_wait))
     table = (study.out / TABLE).read_text(encoding="utf-8")
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()
@@ -119,19 +131,21 @@ def _rows(
     objectives: ObjectiveSet,
     evaluator: Evaluator,
     guards: Guards | None,
-    own: Search,
-    winner: Confirmed,
     rival: Search | None,
-) -> list[Row]:
-    """Every row of the table, in its order; the found recipe stands last."""
-    rows = parent_rows(study, objectives) + published_rows(study, objectives)
-    if rival is not None:
-        count = study.config.confirm_top
-        rows += [
-            Row(name, rival.space.decode(best.trial.params), objectives.main)
-            for name, best in rival_rows(rival.ledger, rival.space, evaluator, count, guards)
-        ]
-    return [*rows, Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
+) -> tuple[list[Row], list[Row], Points | None]:
+    """Every row of the table but the study's own, those of parents, and the rival's front."""
+    parents = parent_rows(study, objectives) + published_rows(study, objectives)
+    if rival is None:
+        return parents[:], parents, None
+    count = study.config.confirm_top
+    finals = confirm_best(rival.ledger.trials, rival.space, evaluator, count, guards)
+    best = rival_rows(rival.ledger, rival.space, evaluator, finals, guards)
+    rows = [Row(n, rival.space.decode(one.trial.params), objectives.main) for n, one in best]
+    if not evaluator.front:
+        return [*parents, *rows], parents, None
+    names = {one.trial.number: name for name, one in best}
+    theirs = confirmed_front(rival, finals, evaluator.front, "global front point", names)
+    return [*parents, *rows, *theirs.rows(objectives.main)], parents, theirs
 
 
 def _score(row: Row, evaluator: Evaluator) -> ScoredRow:

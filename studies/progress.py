@@ -8,7 +8,9 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.feasibility import feasible, order, value_of
+from search.front import is_front
 from studies.console import warn
+from studies.front_words import front_so_far
 
 _LINES = 10  # plain lines for a whole search
 
@@ -64,6 +66,8 @@ class Progress:
     def _line(self) -> str:
         best = self._best()
         shown = "none" if best is None else f"{value_of(best):.3f} (trial {best.number})"
+        if is_front(self._trials):
+            shown = front_so_far(self._trials)
         if best is not None and not feasible(best):
             shown += ", no trial holds the guards yet"
         return (
@@ -80,7 +84,11 @@ class Progress:
             table.add_column(column, justify="right")
         table.add_row(
             f"{len(self._trials)}/{self._total or '?'}",
-            "-" if best is None else f"{value_of(best):.4f} (#{best.number})",
+            front_so_far(self._trials)
+            if is_front(self._trials)
+            else "-"
+            if best is None
+            else f"{value_of(best):.4f} (#{best.number})",
             "-" if last is None or value_of(last) is None else f"{value_of(last):.4f}",
             "-" if last is None else str(last.user_attrs["source"]),
             f"{self._rate() * 3600:.0f}",

@@ -144,7 +144,7 @@ class Racer:
     ) -> bool:
         """By halving: against all earlier trials, up to the same block."""
         own = self._look(sets, self._nothing()).difference
-        peers = [self._prefix(trial, block) for trial in trials if trial.value is not None]
+        peers = [self._prefix(t, block) for t in trials if value_of(t) is not None]
         return survives_halving(own, [peer for peer in peers if peer is not None])
 
     def _nothing(self) -> Stored:

@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import value_of
 from search.samplers import ONLY, make_proposer, resolve_sampler
 from studies.about import write_about
 from studies.budget import Limits
@@ -77,7 +78,14 @@ def run_study(
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
         evaluator = Evaluator(
-            resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
+            resident,
+            objectives.main,
+            study.out,
+            known,
+            tasks,
+            engine,
+            objectives.smooth,
+            study.config.front_values(),
         )
         keep_settings(as_filed)
         with _Mirrored(study) as mirror:
@@ -140,7 +148,7 @@ def _limits(study: StudyFile, name: str, begun: float, trials: int | None) -> Li
 
 def _with_trials(rival: Search) -> Search | None:
     """The rival, unless no time was left for it."""
-    if any(trial.value is not None for trial in rival.ledger.trials):
+    if any(value_of(trial) is not None for trial in rival.ledger.trials):
         return rival
     warn(f"the search without depth has no scored trial and is left out: {rival.ended}")
     return None
@@ -153,9 +161,17 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
         return None
     blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
     whole = any(block.runs is not None for block in blocks)
-    if study.template.has_views() or whole or evaluator.smooth or len(blocks) < 2:
+    if (
+        evaluator.front
+        or study.template.has_views()
+        or whole
+        or evaluator.smooth
+        or len(blocks) < 2
+    ):
         why = (
-            "a candidate is several views of one recipe"
+            "a front is searched, and no single rival decides who may not stand on it"
+            if evaluator.front
+            else "a candidate is several views of one recipe"
             if study.template.has_views()
             else "the search follows a smooth signal, whose items have no score of their own"
             if evaluator.smooth
@@ -192,18 +208,20 @@ def _search(
     space = make_space(study, resident.layers, resident.merged_names, by_depth=name == SEARCH)
     dimensions = space.dimensions()
     trials = config.budget.trials
-    sampler = resolve_sampler(config.sampler, dimensions, trials)
+    aims = max(1, len(evaluator.front))
+    sampler = resolve_sampler(config.sampler, dimensions, trials, aims)
     if not dimensions:
         trials, sampler = 1, ONLY
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
     elif name == SEARCH:
         announce(config, space, sampler)
-    ledger = Ledger(study.out, name, dimensions, disk_wait=seconds(config.runtime.disk_wait))
+    wait = seconds(config.runtime.disk_wait)
+    ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
     ledger.claim(study_digest(study, evaluator.identities))
     plan = SearchPlan(
         space=space,
         warm=first_points(study, space),
-        proposer=make_proposer(sampler, dimensions, config.seed, trials),
+        proposer=make_proposer(sampler, dimensions, config.seed, trials, aims),
         sampler=sampler,
         racer=_racer(study, evaluator),
         guards=guards,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from studies.front_words import front_sentences
 from studies.guard_words import guard_sentences
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
     if results.get("tasks"):
         views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
         sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
-    sentences += guard_sentences(results) + _beside(results, found)
+    sentences += front_sentences(results) + guard_sentences(results) + _beside(results, found)
     selection = results["winner"]
     if selection.get("choices"):
         sentences.append(f"Of the listed values the found recipe takes {chosen(selection)}.")

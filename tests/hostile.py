@@ -41,8 +41,10 @@ STUDY: dict[str, Any] = {
             "suffix": "",
             "max_new_tokens": 16,
             "constrained_to": ["0"],
-        }
+        },
+        {"name": "p", "kind": "generation", "data": "data/p.parquet", "split": {"test": 4}},
     ],
+    "front": ["o", "p"],
     "sampler": "tpe",
     "warm_start": ["linear_grid"],
     "budget": {"trials": 9, "timeout": "8h", "items": 4000, "target": 0.9, "patience": 30},

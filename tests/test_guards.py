@@ -91,7 +91,7 @@ def test_samplers_leave_what_breaks_a_guard(sampler: str) -> None:
     """The score rises with x, the guard breaks from 0.5 on: the later half stays mostly below."""
     proposer = make_proposer(sampler, DIMENSIONS, 0, 60)
     trials: list[FrozenTrial] = []
-    count = {"gp": 24}.get(sampler, 60)
+    count = {"gp": 14}.get(sampler, 60)
     for number in range(count):
         proposal = proposer.propose(trials)
         assert proposal is not None
@@ -127,7 +127,7 @@ def guarded_study(small_study: Make, out: str, floor: object, **changes: Any) ->
     path = small_study("reasoning", out=out, compare=False, trials=12, **changes)
     yaml = YAML()
     content = yaml.load(path.read_text())
-    reasoning, perception = content["objectives"]
+    perception = content["objectives"][1]
     perception.pop("weight")
     perception["at_least"] = floor
     yaml.dump(content, path)
@@ -173,7 +173,7 @@ def test_a_broken_file_of_parents_is_made_anew_and_the_trials_stay_the_same(
 
 
 def test_where_nothing_holds_it_is_said_and_the_least_broken_is_written(
-    small_study: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small_study: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from studies.cli import app
 
