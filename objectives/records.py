@@ -40,7 +40,7 @@ class ScoreSet:
     Attributes:
         objective: its name.
         average: how examples become one figure.
-        weight: of this objective among several.
+        weight: of this objective among several; 0 for a guard that does not count.
         scores: in the order of the data.
     """
 
@@ -89,9 +89,15 @@ def check_finite(sets: Iterable[ScoreSet]) -> None:
                 )
 
 
+def counting(sets: Sequence[ScoreSet]) -> list[ScoreSet]:
+    """Those that count in a combined score; where none has a weight, all of them, equally."""
+    return [s for s in sets if s.weight > 0] or [replace(s, weight=1.0) for s in sets]
+
+
 def combined(sets: Sequence[ScoreSet]) -> float:
-    """Weighted mean over objectives, the weights divided by their sum."""
-    return sum(s.weight * s.value() for s in sets) / sum(s.weight for s in sets)
+    """Weighted mean over the objectives that count, the weights divided by their sum."""
+    own = counting(sets)
+    return sum(s.weight * s.value() for s in own) / sum(s.weight for s in own)
 
 
 def figures(sets: Iterable[ScoreSet]) -> dict[str, float]:

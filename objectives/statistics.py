@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from objectives.records import ScoreSet
+from objectives.records import ScoreSet, counting
 
 RESAMPLES = 4000
 _SEED = 20_240_917  # intervals are reproducible: the same scores give the same bounds
@@ -32,6 +32,7 @@ def interval(sets: Sequence[ScoreSet]) -> Interval:
     Tibshirani, An introduction to the bootstrap, chapter 13). Where all examples of one
     objective got the same 0 or 1 the bootstrap has no width: Wilson's interval is taken there.
     """
+    sets = counting(sets)
     value = _value(sets)
     if len(sets) == 1 and {score.value for score in sets[0].scores} in ({0.0}, {1.0}):
         return Interval(value, *_wilson(value, len(sets[0].scores)))
@@ -47,7 +48,7 @@ def paired_difference(ours: Sequence[ScoreSet], theirs: Sequence[ScoreSet]) -> I
     Raises:
         ValueError: the two hold different objectives or examples.
     """
-    gaps = [_subtract(a, b) for a, b in zip(ours, theirs, strict=True)]
+    gaps = counting([_subtract(a, b) for a, b in zip(ours, theirs, strict=True)])
     if all(score.value == 0 for gap in gaps for score in gap.scores):
         _, bound = _wilson(0.0, sum(len(gap.scores) for gap in gaps))
         return Interval(0.0, -bound, bound)
@@ -63,8 +64,8 @@ def mcnemar(ours: Sequence[ScoreSet], theirs: Sequence[ScoreSet]) -> float:
 
     gaps = [
         score.value
-        for a, b in zip(ours, theirs, strict=True)
-        for score in _subtract(a, b).scores
+        for gap in counting([_subtract(a, b) for a, b in zip(ours, theirs, strict=True)])
+        for score in gap.scores
         if score.value != 0
     ]
     wins = sum(gap > 0 for gap in gaps)

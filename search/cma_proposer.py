@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.dimension import Choice, Coordinate, Point
+from search.feasibility import feasible, order, violation
 from search.proposer import Proposal, derived_seed, unit_to_value, value_to_unit
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class CmaProposer:
     the dimensions' defaults; the next best are injected into the first generation. When it has
     converged it begins again at the best trial with twice the population (after IPOP: Auger and
     Hansen, CEC 2005). Trials carry their generation and place in it; a complete generation
-    is told to the strategy, a failed member as worse than all others.
+    is told to the strategy, members that break constraints as worse than those that keep them,
+    the more the worse, and a failed one as worse than all others.
 
     A list of values is one coordinate, cut into as many equal parts as there are values, in their
     order; its deviation is kept wide enough to leave a part about once in twenty draws. Values
@@ -49,7 +51,7 @@ class CmaProposer:
         self._strategy: Any = None
         self._generation = 0
         self._members: list[NDArray[np.float64]] = []
-        self._best: tuple[float, list[float]] | None = None
+        self._best: tuple[tuple[float, float], list[float]] | None = None
 
     def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal:
         """The next member of the current generation."""
@@ -72,11 +74,9 @@ class CmaProposer:
 
     def _start(self, others: Sequence["FrozenTrial"]) -> None:
         """Begin at the best trial that others proposed; the next best are tried first of all."""
-        known = sorted(
-            (t for t in others if t.value is not None), key=lambda t: (-(t.value or 0.0), t.number)
-        )
+        known = sorted((t for t in others if t.value is not None), key=order)
         points = [self._units(t.params) for t in known]
-        self._best = (known[0].value or 0.0, points[0]) if known else None
+        self._best = (order(known[0])[:2], points[0]) if known else None
         self._begin(
             points[0] if points else self._units({d.name: d.default for d in self._dimensions})
         )
@@ -116,18 +116,31 @@ class CmaProposer:
 
     def _tell(self, scored: Sequence["FrozenTrial"]) -> None:
         """End a generation; where the strategy has converged, begin anew with twice as many."""
-        losses = [math.nan if t.value is None else -t.value for t in scored]
-        worst = max((loss for loss in losses if not math.isnan(loss)), default=0.0)
-        ranked = [worst + 1.0 if math.isnan(loss) else loss for loss in losses]
-        self._strategy.tell(self._members, ranked)
+        self._strategy.tell(self._members, _losses(scored))
         self._generation += 1
         for trial in scored:
-            if trial.value is not None and (self._best is None or trial.value > self._best[0]):
-                self._best = (trial.value, self._units(trial.params))
+            key = order(trial)[:2]
+            if trial.value is not None and (self._best is None or key < self._best[0]):
+                self._best = (key, self._units(trial.params))
         if self._strategy.stop() and self._best is not None:
             self._population *= 2
             self._begin(self._best[1])
         self._ask()
+
+
+def _losses(scored: Sequence["FrozenTrial"]) -> list[float]:
+    """What the strategy ranks: minus the score, then by how much constraints break, then failures.
+
+    Each kind is worse than all of the kind before.
+    """
+    kept = [-t.value for t in scored if t.value is not None and feasible(t)]
+    broken = max(kept, default=0.0)
+    known = [
+        None if t.value is None else -t.value if feasible(t) else broken + violation(t)
+        for t in scored
+    ]
+    worst = max((loss for loss in known if loss is not None), default=0.0)
+    return [worst + 1.0 if loss is None else loss for loss in known]
 
 
 def _least_deviation(dimension: Coordinate) -> float:

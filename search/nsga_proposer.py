@@ -56,6 +56,8 @@ class NsgaProposer:
     def _tell(self, trial: FrozenTrial) -> None:
         asked, self._asked = self._ask(), None
         if trial.state is TrialState.COMPLETE:
+            for name, value in trial.constraints.items():
+                asked.set_constraint(name, value)
             self._study.tell(asked, trial.values)
         else:
             self._study.tell(asked, state=TrialState.FAIL)

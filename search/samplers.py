@@ -16,7 +16,8 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 ONLY = "only candidate"
 """Who proposes the one point of a space without dimensions."""
 
-_FRONTS = ("tpe", "gp", "nsga2", "qmc", "random", "grid")
+FRONTS = ("tpe", "gp", "nsga2", "qmc", "random", "grid")
+"""Those that take several values at once."""
 
 
 class OnlyPoint:
@@ -37,10 +38,10 @@ def resolve_sampler(
     """
     if name == "auto":
         name = advise(dimensions, budget, objectives).sampler
-    if objectives > 1 and name not in _FRONTS:
+    if objectives > 1 and name not in FRONTS:
         raise UserError(
             f"sampler {name} follows one figure, but the study asks for a front of {objectives}; "
-            f"use one of {', '.join(_FRONTS)}."
+            f"use one of {', '.join(FRONTS)}."
         )
     lists = [d.name for d in dimensions if isinstance(d, Choice) and d.ranked() is None]
     if name == "cma" and lists:

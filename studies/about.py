@@ -38,6 +38,7 @@ def write_about(study: "StudyFile", objectives: "Sequence[Objective]", layers: i
         "searches": 2 if config.compare else 1,
         "trials": config.budget.trials,
         "timeout_s": None if timeout is None else seconds(timeout),
+        "front": list(config.front_values()),
         "objectives": {
             o.name: {
                 "average": o.average,

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import value_of
+
 _AT_FIRST = 3  # failures and nothing else yet
 _IN_A_ROW = 10  # failures of one kind
 
@@ -18,7 +20,7 @@ def hopeless(trials: Sequence[FrozenTrial], begun: int) -> str | None:
     """
     failed: list[str] = []
     for trial in reversed(trials[begun:]):
-        if trial.value is not None:
+        if value_of(trial) is not None:
             break
         failed.append(trial.user_attrs["reason"])
     if len(failed) >= _AT_FIRST and len(failed) == len(trials):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import feasible, value_of
+from search.front import front_of, gains, hypervolume, is_front
 from search.warm_start import WARM
 
 _TIME_OVER = "timeout: the time is over"
@@ -25,7 +27,8 @@ class Limits:
         deadline: `time.monotonic()` at which no further block of items begins; None for never. A
             clock that is set moves neither.
         items: examples scored on the selection split, over all trials.
-        target: a selection score at which the search is content.
+        target: a selection score at which the search is content, if no guard is broken; of a
+            front its hypervolume.
         patience: proposed trials in a row that were no better than the best before; the first
             points (`warm_start`) do not count, as they are no attempt to improve.
     """
@@ -38,9 +41,8 @@ class Limits:
 
     def reached(self, trials: Sequence[FrozenTrial]) -> str | None:
         """Which limit forbids a further trial, in words; None if one may begin."""
-        scored = [t.value for t in trials if t.value is not None]
-        if self.target is not None and scored and max(scored) >= self.target:
-            return f"target: {max(scored):.4g} is at least {self.target:g}"
+        if self.target is not None and (best := _reached(trials)) >= self.target:
+            return f"target: {best:.4g} is at least {self.target:g}"
         if self.trials is not None and len(trials) >= self.trials:
             return f"trials: {len(trials)} are finished"
         if self.items is not None and (items := items_scored(trials)) >= self.items:
@@ -71,13 +73,20 @@ def items_scored(trials: Sequence[FrozenTrial]) -> int:
     )
 
 
+def _reached(trials: Sequence[FrozenTrial]) -> float:
+    """The best score so far, or of a front its hypervolume; guards must hold."""
+    if is_front(trials):
+        return hypervolume([t.values for t in front_of(trials)])
+    scored = [v for t in trials if (v := value_of(t)) is not None and feasible(t)]
+    return max(scored, default=float("-inf"))
+
+
 def without_gain(trials: Sequence[FrozenTrial]) -> int:
-    """Proposed trials since the last that was better than all before it."""
-    best, idle = float("-inf"), 0
-    for trial in trials:
-        gained = trial.value is not None and trial.value > best
+    """Proposed trials since the last that was better than all before it, or widened the front."""
+    idle = 0
+    for trial, gained in zip(trials, gains(trials), strict=True):
         if gained:
-            best, idle = trial.value or 0.0, 0
+            idle = 0
         elif trial.user_attrs["source"] != WARM:
             idle += 1
     return idle

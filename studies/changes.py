@@ -73,12 +73,9 @@ def _content(study: StudyFile) -> Any:
 def _differences(before: Any, now: Any) -> Iterator[tuple[Location, str]]:
     old, new = dict(_flat(before)), dict(_flat(now))
     for place in sorted(old.keys() | new.keys(), key=str):
-        if old.get(place, _NOTHING) != new.get(place, _NOTHING):
+        if old.get(place) != new.get(place):  # a key that an older version did not know is null
             was, is_now = _shown(old, place), _shown(new, place)
             yield place, f"{'.'.join(map(str, place))}: was {was}, is now {is_now}"
-
-
-_NOTHING = object()
 
 
 def _shown(values: Flat, place: Location) -> str:

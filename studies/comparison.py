@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
@@ -23,6 +23,9 @@ from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
 from studies.table import BEST_GLOBAL as BEST_GLOBAL
 from studies.table import FOUND as FOUND
+
+if TYPE_CHECKING:
+    from studies.guards import Guards
 
 BEST_SINGLE = "best single coefficient"
 
@@ -99,26 +102,39 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
 
 
 def confirm_best(
-    trials: Sequence[FrozenTrial], space: SearchSpace, evaluator: Evaluator, count: int
+    trials: Sequence[FrozenTrial],
+    space: SearchSpace,
+    evaluator: Evaluator,
+    count: int,
+    guards: "Guards | None" = None,
 ) -> list[Confirmed]:
     """Score the best trials of a search again on the confirm split; the winner stands first."""
 
     def score(trial: FrozenTrial) -> Sequence[ScoreSet]:
         return evaluator.score(space.decode(trial.params), "confirm").sets
 
-    return confirm(trials, count, score)
+    if guards is None:
+        return confirm(trials, count, score)
+    return confirm(trials, count, score, lambda sets: guards.decide(sets, "confirm"))
 
 
 def rival_rows(
-    ledger: Ledger, space: SearchSpace, evaluator: Evaluator, count: int
+    ledger: Ledger,
+    space: SearchSpace,
+    evaluator: Evaluator,
+    finals: Sequence[Confirmed],
+    guards: "Guards | None" = None,
 ) -> list[tuple[str, Confirmed]]:
-    """The best of the one-coefficient grids, and the best of the search without depth."""
+    """The best of the one-coefficient grids, and the best of the search without depth.
+
+    `finals` are that search's finalists on the confirm split, the best first.
+    """
     grid = [t for t in ledger.trials if t.user_attrs["source"] == WARM and _single(t, space)]
     rows = []
     if grid:
-        rows.append((BEST_SINGLE, confirm_best(grid, space, evaluator, count)[0]))
-    rows.append((BEST_GLOBAL, confirm_best(ledger.trials, space, evaluator, count)[0]))
-    return rows
+        best = confirm_best(grid, space, evaluator, len(finals), guards)[0]
+        rows.append((BEST_SINGLE, best))
+    return [*rows, (BEST_GLOBAL, finals[0])]
 
 
 def _single(trial: FrozenTrial, space: SearchSpace) -> bool:

@@ -219,6 +219,7 @@ class StudyConfig(Strict):
     exclude: list[str] = Field(default_factory=lambda: ["embed_tokens", "lm_head"])
     towers: dict[str, str] = Field(default_factory=dict)
     objectives: Annotated[list[ObjectiveConfig], Field(min_length=1)]
+    front: list[str] | dict[str, list[str]] | None = None
     statistics: StatisticsConfig | None = None
     sampler: Sampler = "tpe"
     warm_start: list[WarmStart] = Field(default_factory=lambda: list[WarmStart](DEFAULT_GRIDS))
@@ -238,6 +239,14 @@ class StudyConfig(Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"objectives must have different names, but are {names}")
         return objectives
+
+    def front_values(self) -> dict[str, tuple[str, ...]]:
+        """The objectives of each value of the front, by its name; empty where none is searched."""
+        if self.front is None:
+            return {}
+        if isinstance(self.front, list):
+            return {name: (name,) for name in self.front}
+        return {name: tuple(own) for name, own in self.front.items()}
 
 
 _TEN_YEARS = 10 * 366 * 86_400

@@ -46,6 +46,7 @@ class Evaluator:
         tasks: whose view scores an objective, by the objective's name, for recipes with views.
         engine: answers what the objectives ask; its caches serve all of them.
         smooth: names of objectives whose smooth twin the search maximises.
+        front: the objectives of each value of a front, by its name; empty where none is searched.
     """
 
     resident: ResidentModel
@@ -55,6 +56,7 @@ class Evaluator:
     tasks: Mapping[str, str] = field(default_factory=dict)
     engine: Engine = field(default_factory=Engine)
     smooth: frozenset[str] = frozenset()
+    front: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _evaluations: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
 
     def score(
@@ -106,6 +108,13 @@ class Evaluator:
             ObjectiveError: an objective with a twin gave an example no margin.
         """
         return combined([smooth_scores(s) if s.objective in self.smooth else s for s in sets])
+
+    def aims(self, sets: Sequence[ScoreSet]) -> dict[str, float]:
+        """What the search maximises at once, by name: a value of the front each; else nothing."""
+        return {
+            name: self.signal([s for s in sets if s.objective in own])
+            for name, own in self.front.items()
+        }
 
     def evaluation(self, objectives: Sequence[Objective]) -> Evaluation:
         """These objectives on the live model; made once, with its batches and captured prompts."""

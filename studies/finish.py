@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from merge_ops.errors import UserError
 from merge_ops.recipe_text import recipe_text
 from objectives.records import figures
+from search.feasibility import feasible, value_of
 from search.samplers import ONLY
 from search.selection import Confirmed
 from studies.comparison import (
@@ -26,6 +28,8 @@ from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
 from studies.evaluator import Evaluator, count_test_reads
+from studies.fronts import Points, confirmed_front, front_results, write_front
+from studies.guards import Guards
 from studies.ledger import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
@@ -37,6 +41,7 @@ from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.shortcuts import read_shortcuts
 from studies.tracking import Summary
+from studies.trial_facts import guards_of
 from studies.writing import with_provenance, write_study
 
 
@@ -57,6 +62,7 @@ def finish(
     study: StudyFile,
     objectives: ObjectiveSet,
     evaluator: Evaluator,
+    guards: Guards | None,
     own: Search,
     rival: Search | None,
 ) -> tuple[dict[str, Any], Summary]:
@@ -65,28 +71,39 @@ def finish(
     Raises:
         UserError: no trial succeeded.
     """
-    if not any(trial.value is not None for trial in own.ledger.trials):
+    if not any(value_of(trial) is not None for trial in own.ledger.trials):
         raise UserError(
             f"{study.out}: no trial succeeded, so there is nothing to choose from; "
             "`mergetuna trials` shows why each failed."
         )
     count = study.config.confirm_top
     warn(f"{study.config.name}: scoring the best {count} again on the confirm split")
-    finals = confirm_best(own.ledger.trials, own.space, evaluator, count)
+    finals = confirm_best(own.ledger.trials, own.space, evaluator, count, guards)
     winner = finals[0]
-    rows = _rows(study, objectives, evaluator, own, winner, rival)
+    rows, beside, theirs = _rows(study, objectives, evaluator, guards, rival)
+    front = None
+    if evaluator.front:
+        names = {winner.trial.number: FOUND}
+        front = confirmed_front(own, finals, evaluator.front, "front point", names)
+        rows += front.rows(objectives.main)
+    rows += [Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
-    results = _results(study, evaluator, own, finals, scored)
+    results = _results(study, evaluator, guards, own, finals, scored)
+    named = {row.name: row for row in scored}
+    if front is not None:
+        results["front"] = front_results(evaluator, front, theirs, named, beside)
     results["ended"] = {SEARCH: own.ended, **({GLOBAL: rival.ended} if rival else {})}
     recipe = own.space.decode(winner.trial.params)
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
     recipe = with_commits(with_provenance(study, evaluator, recipe, results, found))
-    with_room(
-        lambda: write_study(study, evaluator, own, rival, recipe, results, found),
-        study.out,
-        seconds(study.config.runtime.disk_wait),
-    )
+
+    def write() -> None:
+        if front is not None:
+            write_front(study, evaluator, front, named, results)
+        write_study(study, evaluator, own, rival, recipe, results, found)
+
+    with_room(write, study.out, seconds(study.config.runtime.disk_wait))
     table = (study.out / TABLE).read_text(encoding="utf-8")
     metrics = {"test": results["rows"][-1]["score"]["value"]} | {
         f"test/{key}": value for key, value in figures(scored[-1].sets).items()
@@ -115,19 +132,22 @@ def _rows(
     study: StudyFile,
     objectives: ObjectiveSet,
     evaluator: Evaluator,
-    own: Search,
-    winner: Confirmed,
+    guards: Guards | None,
     rival: Search | None,
-) -> list[Row]:
-    """Every row of the table, in its order; the found recipe stands last."""
-    rows = parent_rows(study, objectives) + published_rows(study, objectives)
-    if rival is not None:
-        count = study.config.confirm_top
-        rows += [
-            Row(name, rival.space.decode(best.trial.params), objectives.main)
-            for name, best in rival_rows(rival.ledger, rival.space, evaluator, count)
-        ]
-    return [*rows, Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
+) -> tuple[list[Row], list[Row], Points | None]:
+    """Every row of the table but the study's own, those of parents, and the rival's front."""
+    parents = parent_rows(study, objectives) + published_rows(study, objectives)
+    if rival is None:
+        return parents[:], parents, None
+    count = study.config.confirm_top
+    finals = confirm_best(rival.ledger.trials, rival.space, evaluator, count, guards)
+    best = rival_rows(rival.ledger, rival.space, evaluator, finals, guards)
+    rows = [Row(n, rival.space.decode(one.trial.params), objectives.main) for n, one in best]
+    if not evaluator.front:
+        return [*parents, *rows], parents, None
+    names = {one.trial.number: name for name, one in best}
+    theirs = confirmed_front(rival, finals, evaluator.front, "global front point", names)
+    return [*parents, *rows, *theirs.rows(objectives.main)], parents, theirs
 
 
 def _score(row: Row, evaluator: Evaluator) -> ScoredRow:
@@ -138,13 +158,14 @@ def _score(row: Row, evaluator: Evaluator) -> ScoredRow:
 def _results(
     study: StudyFile,
     evaluator: Evaluator,
+    guards: Guards | None,
     own: Search,
     finals: Sequence[Confirmed],
     scored: Sequence[ScoredRow],
 ) -> dict[str, Any]:
     """All figures of the study as plain data."""
     winner = finals[0]
-    failed = [t for t in own.ledger.trials if t.value is None]
+    failed = [t for t in own.ledger.trials if value_of(t) is None]
     return {
         "study": study.config.name,
         "settings": study_digest(study, evaluator.identities, whole=True),
@@ -154,6 +175,7 @@ def _results(
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
+        "feasible_trials": sum(t not in failed and feasible(t) for t in own.ledger.trials),
         "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
         "winner": {
             "trial": winner.trial.number,
@@ -161,6 +183,7 @@ def _results(
             "selection": winner.selection,
             "confirm": winner.value(),
             "choices": _chosen(own, winner),
+            **_guarded(winner),
         },
         "finalists": [
             {
@@ -168,9 +191,11 @@ def _results(
                 "selection": f.selection,
                 "confirm": f.value(),
                 "choices": _chosen(own, f),
+                **_guarded(f),
             }
             for f in finals
         ],
+        "guards": {g.objective: str(g) for g in guards.guards} if guards else {},
         "coefficients": {
             knob: rows_over_depth(own.space, knob, winner.trial.params)
             for knob in own.space.ranges
@@ -190,6 +215,19 @@ def _proxy(evaluator: Evaluator, own: Search) -> dict[str, Any] | None:
     if not evaluator.smooth:
         return None
     return rank_agreement(own.ledger.trials, {o.name: o.weight for o in evaluator.objectives})
+
+
+def _guarded(one: Confirmed) -> dict[str, Any]:
+    """How a finalist stands to each guard, on selection and on confirm; nothing without guards."""
+    if not one.guards:
+        return {}
+    return {
+        "feasible": one.violation() == 0,
+        "guards": {
+            name: {"selection": dict(guards_of(one.trial)[name]), "confirm": asdict(found)}
+            for name, found in one.guards.items()
+        },
+    }
 
 
 def _chosen(own: Search, one: Confirmed) -> dict[str, Any]:

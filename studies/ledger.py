@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
+from objectives.guard import Decision
 from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from studies.disk import Result, with_room
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
+from studies.trial_facts import FRONT, GUARDS
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome"]
 __all__ += ["listed_values", "mend", "read_trials"]
@@ -43,6 +45,8 @@ class Outcome:
         scores: per-example scores by objective, in the order of the data; None where racing
             stopped the trial before. Taken from `sets` if left out.
         stopped: how many items it was scored on when racing stopped it, or None.
+        guards: how it stands to each guard; the ledger keeps them as Optuna's constraints.
+        front: its values by name where a front is searched; `value` is their mean.
     """
 
     values: Point
@@ -55,6 +59,8 @@ class Outcome:
     tags: Mapping[str, int] = field(default_factory=dict)
     scores: Mapping[str, Sequence[float | None]] | None = None
     stopped: int | None = None
+    guards: Mapping[str, Decision] = field(default_factory=dict)
+    front: Mapping[str, float] = field(default_factory=dict)
 
 
 class Ledger:
@@ -65,7 +71,13 @@ class Ledger:
     """
 
     def __init__(
-        self, folder: Path, name: str, dimensions: Sequence[Coordinate], *, disk_wait: float = 0.0
+        self,
+        folder: Path,
+        name: str,
+        dimensions: Sequence[Coordinate],
+        *,
+        disk_wait: float = 0.0,
+        objectives: int = 1,
     ) -> None:
         """Open or begin the search `name` in the journal of `folder`.
 
@@ -74,6 +86,7 @@ class Ledger:
             name: of the search.
             dimensions: what it varies.
             disk_wait: seconds that a write waits for room on a full disk.
+            objectives: values of a trial; 1 unless a front is searched.
         """
         self._folder = folder
         self._disk_wait = disk_wait
@@ -86,7 +99,7 @@ class Ledger:
             lambda: optuna.create_study(
                 storage=JournalStorage(JournalFileBackend(str(path))),
                 study_name=name,
-                direction="maximize",
+                directions=["maximize"] * objectives,
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(),
             )
@@ -114,14 +127,20 @@ class Ledger:
                 attributes["figures"] = figures(outcome.sets)
             whole = {s.objective: [score.value for score in s.scores] for s in outcome.sets}
             attributes["scores"] = json.dumps(outcome.scores or whole, separators=(",", ":"))
+            if outcome.guards:
+                attributes[GUARDS] = {k: asdict(v) for k, v in outcome.guards.items()}
+            if outcome.front:
+                attributes[FRONT] = list(outcome.front)
         if outcome.stopped is not None:
             attributes[STOPPED] = outcome.stopped
         trial = create_trial(
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
-            value=outcome.value,
+            value=None if outcome.front else outcome.value,
+            values=list(outcome.front.values()) or None,
             params=dict(outcome.values),
             distributions={k: self._distributions[k] for k in outcome.values},
             user_attrs=attributes,
+            constraints={name: found.constraint for name, found in outcome.guards.items()},
         )
         self._written(lambda: self._study.add_trial(trial))
         self._trials = self._study.get_trials(deepcopy=False)

@@ -4,6 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from objectives.errors import ObjectiveError
+from objectives.guard import read_floor
 from objectives.quotas import Size
 from objectives.records import SPLITS, Average, Split
 from studies.strict import Strict
@@ -59,6 +61,18 @@ class SplitSizes(Strict):
         return {split: size for split in SPLITS if (size := getattr(self, split)) is not None}
 
 
+def _floor(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"must be `parent - 0.02` or a number in [0, 1], but is {value!r}")  # noqa: TRY004 (pydantic)
+    try:
+        read_floor(value)
+    except (ObjectiveError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 class ObjectiveBase(Strict):
     """What objectives of all kinds can say.
 
@@ -66,6 +80,9 @@ class ObjectiveBase(Strict):
     data sets whatever their metric; `suffix_apart`, that it writes the options between question
     and suffix itself.
     `categories` names a group of the examples that takes the place of their category.
+    `at_least` makes the objective a guard: a floor that its score must keep, relative to that of
+    `parent` (an expert's name; else the target). A guard counts in the score only if it is given
+    a weight.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ()
@@ -78,7 +95,9 @@ class ObjectiveBase(Strict):
     data: DataFiles = Field(default_factory=DataFiles)
     split: SplitSizes | None = None
     task: str | None = None
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    at_least: Annotated[Any, AfterValidator(_floor)] = None
+    parent: str | None = None
     average: Average = "micro"
     columns: dict[str, str] = Field(default_factory=dict)
     limit: Annotated[int, Field(gt=0, le=1_000_000_000)] | None = None
@@ -87,3 +106,18 @@ class ObjectiveBase(Strict):
     on_bad: Literal["error", "skip"] = "error"
     suffix: str = ""
     categories: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guards_by_itself(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("at_least") is not None:
+            return {"weight": 0.0, **value}
+        return value
+
+    @model_validator(mode="after")
+    def _some_use(self) -> "ObjectiveBase":
+        if self.at_least is None and self.weight == 0:
+            raise ValueError("weight 0 is for a guard: give it `at_least`, or leave it out")
+        if self.parent is not None and not str(self.at_least).strip().startswith("parent"):
+            raise ValueError("`parent` says whose score `at_least: parent - 0.02` is relative to")
+        return self

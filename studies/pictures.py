@@ -6,6 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import value_of
+from search.front import growth, is_front
 from search.space import SearchSpace
 from search.warm_start import WARM
 
@@ -15,7 +17,7 @@ _PUBLISHED, _SEARCHED = "#8a8f98", "#2a6fbb"
 def draw_history(
     searches: Mapping[str, Sequence[FrozenTrial]], lines: Mapping[str, float], path: Path
 ) -> None:
-    """Score on the selection split over trials, one panel per search.
+    """Score on the selection split over trials, one panel per search; of a front its hypervolume.
 
     Args:
         searches: finished trials by the title of their panel.
@@ -24,6 +26,10 @@ def draw_history(
     """
     figure, axes = _figure(len(searches), (6.4, 4.0))
     for axis, (title, trials) in zip(axes, searches.items(), strict=True):
+        if is_front(trials):
+            axis.plot([t.number for t in trials], growth(trials), color="#d1495b")
+            axis.set(title=title, xlabel="trial", ylabel="hypervolume of the front, selection")
+            continue
         scored = [t for t in trials if t.value is not None]
         sources = sorted({t.user_attrs["source"] for t in scored}, key=lambda s: (s != WARM, s))
         for source in sources:
@@ -100,9 +106,9 @@ def draw_choices(
     figure, axes = _figure(len(choices), (3.6, 3.2))
     for axis, (name, values) in zip(axes, choices.items(), strict=True):
         for place, value in enumerate(values):
-            scores = [t.value for t in trials if t.value is not None and t.params[name] == value]
-            own = value == found[name]
-            colour = "#d1495b" if own else "#2a6fbb"
+            own = [value_of(t) for t in trials if t.params[name] == value]
+            scores = [score for score in own if score is not None]
+            colour = "#d1495b" if value == found[name] else "#2a6fbb"
             axis.scatter([place] * len(scores), scores, s=14, color=colour, alpha=0.5)
         labels = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
         axis.set_xticks(range(len(values)), labels)

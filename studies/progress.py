@@ -7,7 +7,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import feasible, order, value_of
+from search.front import is_front
 from studies.console import warn
+from studies.front_words import front_so_far
 
 _LINES = 10  # plain lines for a whole search
 
@@ -48,8 +51,7 @@ class Progress:
             warn(self._line())
 
     def _best(self) -> FrozenTrial | None:
-        scored = [t for t in self._trials if t.value is not None]
-        return max(scored, key=lambda t: (t.value, -t.number), default=None)
+        return min((t for t in self._trials if value_of(t) is not None), key=order, default=None)
 
     def _rate(self) -> float:
         """New trials per second."""
@@ -63,7 +65,11 @@ class Progress:
 
     def _line(self) -> str:
         best = self._best()
-        shown = "none" if best is None else f"{best.value:.3f} (trial {best.number})"
+        shown = "none" if best is None else f"{value_of(best):.3f} (trial {best.number})"
+        if is_front(self._trials):
+            shown = front_so_far(self._trials)
+        if best is not None and not feasible(best):
+            shown += ", no trial holds the guards yet"
         return (
             f"{self._title}: {len(self._trials)}/{self._total or '?'} trials, best {shown}, "
             f"{self._rate() * 3600:.0f} trials/h, {self._left()} left"
@@ -78,8 +84,12 @@ class Progress:
             table.add_column(column, justify="right")
         table.add_row(
             f"{len(self._trials)}/{self._total or '?'}",
-            "-" if best is None else f"{best.value:.4f} (#{best.number})",
-            "-" if last is None or last.value is None else f"{last.value:.4f}",
+            front_so_far(self._trials)
+            if is_front(self._trials)
+            else "-"
+            if best is None
+            else f"{value_of(best):.4f} (#{best.number})",
+            "-" if last is None or value_of(last) is None else f"{value_of(last):.4f}",
             "-" if last is None else str(last.user_attrs["source"]),
             f"{self._rate() * 3600:.0f}",
             self._left(),

@@ -42,6 +42,12 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     for key in () if whole else FREE:
         head, _, tail = key.partition(".")
         (settings[head] if tail else settings).pop(tail or head)
+    if settings["front"] is None:
+        settings.pop("front")
+    for objective in settings["objectives"]:  # keys that older studies did not know
+        for key in ("at_least", "parent"):
+            if objective[key] is None:
+                objective.pop(key)
     named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
     settings["experts"] = [
         [identities[source.model], label]

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from objectives.blocks import Block
 from objectives.objective import Objective
 from objectives.records import ScoreSet
+from search.feasibility import feasible, value_of
 from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
 
 Key = tuple[str, str]
@@ -26,12 +27,12 @@ def stored_scores(trial: FrozenTrial) -> Stored:
 
 def is_whole(trial: FrozenTrial) -> bool:
     """Whether a trial was scored on every example."""
-    return trial.value is not None and STOPPED not in trial.user_attrs
+    return value_of(trial) is not None and STOPPED not in trial.user_attrs
 
 
 def saved(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     """What racing saved: trials that it stopped, items that were scored, and that there were."""
-    scored = [t for t in trials if t.value is not None]
+    scored = [t for t in trials if value_of(t) is not None]
     per_trial = [sum(map(len, stored_scores(t).values())) for t in scored]
     seen = [t.user_attrs.get(STOPPED, n) for t, n in zip(scored, per_trial, strict=True)]
     stopped = sum(STOPPED in t.user_attrs for t in scored)
@@ -105,7 +106,8 @@ class Racer:
             trials: the search's finished trials.
         """
         whole = sorted(
-            (t for t in trials if is_whole(t)), key=lambda t: (-(t.value or 0), t.number)
+            (t for t in trials if is_whole(t) and feasible(t)),
+            key=lambda t: (-(t.value or 0), t.number),
         )
         if len(whole) < self.top or block >= len(self.blocks) - 1:
             return None
@@ -142,7 +144,7 @@ class Racer:
     ) -> bool:
         """By halving: against all earlier trials, up to the same block."""
         own = self._look(sets, self._nothing()).difference
-        peers = [self._prefix(trial, block) for trial in trials if trial.value is not None]
+        peers = [self._prefix(t, block) for t in trials if value_of(t) is not None]
         return survives_halving(own, [peer for peer in peers if peer is not None])
 
     def _nothing(self) -> Stored:

@@ -21,6 +21,8 @@ def show_results(results: Mapping[str, Any], out: Path) -> None:
     me = command_name()
     say()
     say(f"recipe      {out / RECIPE}")
+    for one in results.get("front", {}).get("points", []):
+        say(f"            {out / one['recipe']}  (front point {one['point']})")
     say(f"pictures    {out / HISTORY}")
     if (out / DEPTH).is_file():
         say(f"            {out / DEPTH}")

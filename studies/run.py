@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import value_of
 from search.samplers import ONLY, make_proposer, resolve_sampler
 from studies.about import write_about
 from studies.budget import Limits
@@ -17,10 +18,12 @@ from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
+from studies.guards import Guards, make_guards
 from studies.interruption import Interruption
 from studies.ledger import GLOBAL, SEARCH, Ledger
 from studies.objectives_setup import make_objectives
 from studies.owner import sole_writer
+from studies.parent_scores import ParentScores
 from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
@@ -76,19 +79,27 @@ def run_study(
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
         evaluator = Evaluator(
-            resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
+            resident,
+            objectives.main,
+            study.out,
+            known,
+            tasks,
+            engine,
+            objectives.smooth,
+            study.config.front_values(),
         )
         check_shortcuts(evaluator)
         keep_settings(as_filed)
         with _Mirrored(study) as mirror:
             begun = time.monotonic()
-            own = _search(study, evaluator, SEARCH, begun, interruption, mirror)
+            guards = _guards(study, evaluator)
+            own = _search(study, evaluator, guards, SEARCH, begun, interruption, mirror)
             compare = study.config.compare and own.space.dimensions()
             rival = None
             if compare:
-                rival = _search(study, evaluator, GLOBAL, begun, interruption, None)
+                rival = _search(study, evaluator, guards, GLOBAL, begun, interruption, None)
                 rival = _with_trials(rival)
-            results, mirror.summary = finish(study, objectives, evaluator, own, rival)
+            results, mirror.summary = finish(study, objectives, evaluator, guards, own, rival)
         return results
 
 
@@ -139,7 +150,7 @@ def _limits(study: StudyFile, name: str, begun: float, trials: int | None) -> Li
 
 def _with_trials(rival: Search) -> Search | None:
     """The rival, unless no time was left for it."""
-    if any(trial.value is not None for trial in rival.ledger.trials):
+    if any(value_of(trial) is not None for trial in rival.ledger.trials):
         return rival
     warn(f"the search without depth has no scored trial and is left out: {rival.ended}")
     return None
@@ -152,9 +163,17 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
         return None
     blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
     whole = any(block.runs is not None for block in blocks)
-    if study.template.has_views() or whole or evaluator.smooth or len(blocks) < 2:
+    if (
+        evaluator.front
+        or study.template.has_views()
+        or whole
+        or evaluator.smooth
+        or len(blocks) < 2
+    ):
         why = (
-            "a candidate is several views of one recipe"
+            "a front is searched, and no single rival decides who may not stand on it"
+            if evaluator.front
+            else "a candidate is several views of one recipe"
             if study.template.has_views()
             else "the search follows a smooth signal, whose items have no score of their own"
             if evaluator.smooth
@@ -168,9 +187,18 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
     return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, top)
 
 
+def _guards(study: StudyFile, evaluator: Evaluator) -> Guards | None:
+    """The study's guards, with a word where their examples are too few."""
+    guards = make_guards(study, ParentScores(evaluator))
+    for line in guards.warnings() if guards else ():
+        warn(f"{study.config.name}: {line}")
+    return guards
+
+
 def _search(
     study: StudyFile,
     evaluator: Evaluator,
+    guards: Guards | None,
     name: str,
     begun: float,
     interruption: Interruption,
@@ -182,20 +210,23 @@ def _search(
     space = make_space(study, resident.layers, resident.merged_names, by_depth=name == SEARCH)
     dimensions = space.dimensions()
     trials = config.budget.trials
-    sampler = resolve_sampler(config.sampler, dimensions, trials)
+    aims = max(1, len(evaluator.front))
+    sampler = resolve_sampler(config.sampler, dimensions, trials, aims)
     if not dimensions:
         trials, sampler = 1, ONLY
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
     elif name == SEARCH:
         announce(config, space, sampler)
-    ledger = Ledger(study.out, name, dimensions, disk_wait=seconds(config.runtime.disk_wait))
+    wait = seconds(config.runtime.disk_wait)
+    ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
     ledger.claim(study_digest(study, evaluator.identities))
     plan = SearchPlan(
         space=space,
         warm=first_points(study, space),
-        proposer=make_proposer(sampler, dimensions, config.seed, trials),
+        proposer=make_proposer(sampler, dimensions, config.seed, trials, aims),
         sampler=sampler,
         racer=_racer(study, evaluator),
+        guards=guards,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
     with Progress(title, ledger.trials, trials) as progress:

@@ -19,6 +19,7 @@ from studies.breaker import hopeless
 from studies.budget import Limits, TimeOverError
 from studies.console import warn
 from studies.evaluator import Evaluator
+from studies.guards import Guards
 from studies.half_scored import HalfScored, Part, forget_told
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
@@ -35,6 +36,7 @@ class SearchPlan:
         proposer: proposes all later ones.
         sampler: the proposer's name.
         racer: stops candidates early, or None.
+        guards: floors that candidates must keep, or None.
     """
 
     space: SearchSpace
@@ -42,6 +44,7 @@ class SearchPlan:
     proposer: Proposer
     sampler: str
     racer: Racer | None = None
+    guards: Guards | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _run_trial(
     given = Outcome(
         proposal.values, digest, source, (), None, "", {"suggest": suggest}, proposal.tags
     )
-    trial = ledger.tell(_score(given, recipe, plan.racer, evaluator, ledger.trials, parts))
+    trial = ledger.tell(_score(given, recipe, plan, evaluator, ledger.trials, parts))
     half.forget()
     return trial
 
@@ -131,13 +134,13 @@ def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal | N
 def _score(
     given: Outcome,
     recipe: Recipe,
-    racer: Racer | None,
+    plan: SearchPlan,
     evaluator: Evaluator,
     trials: Sequence[FrozenTrial],
     parts: Callable[[str], Part],
 ) -> Outcome:
     """Score one point; a point that cannot be scored becomes a failed trial with its reason."""
-    worth = list[float | None]([None])
+    racer, worth = plan.racer, list[float | None]([None])
 
     def stops(block: int, sets: tuple[ScoreSet, ...]) -> bool:
         assert racer is not None
@@ -148,10 +151,14 @@ def _score(
         scored = evaluator.score(recipe, "selection", stops=stops if racer else None, parts=parts)
         check_finite(scored.sets)
         value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
+        guards = plan.guards.decide(scored.sets, "selection") if plan.guards else {}
     except (UserError, ObjectiveError) as error:
         return replace(given, reason=str(error))
     seconds = {**given.seconds, **scored.seconds}
-    found = replace(given, sets=scored.sets, value=value, seconds=seconds)
+    front = evaluator.aims(scored.sets)
+    found = replace(
+        given, sets=scored.sets, value=value, seconds=seconds, guards=guards, front=front
+    )
     if racer is None or worth[0] is None:
         return found
     items = sum(len(own.scores) for own in scored.sets)

@@ -20,6 +20,7 @@ from search.warm_start import GRIDS
 from studies.config import StudyConfig
 from studies.console import warn
 from studies.data_settings import data_problems, with_presets
+from studies.objective_rules import front_problems, guard_problems
 from studies.out_folder import out_folder, out_problems
 from studies.search_rules import (
     Choices,
@@ -104,6 +105,7 @@ def read_study(path: Path) -> StudyFile:
             problems += _lacks(config, rewrite, template)
     labels = tuple(name.replace(".", "-") for name in names)
     problems += statistics_problems(config, op, labels) + data_problems(config)
+    problems += guard_problems(config, labels) + front_problems(config)
     problems = problems or out_problems(config, path, template)
     if problems:
         raise file.error(problems)

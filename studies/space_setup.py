@@ -48,7 +48,7 @@ def make_space(
 def announce(config: StudyConfig, space: SearchSpace, sampler: str) -> None:
     """Print what is searched, by what, how long a suggestion takes, and what has no effect."""
     dimensions, trials = space.dimensions(), config.budget.trials
-    advice = advise(dimensions, trials)
+    advice = advise(dimensions, trials, max(1, len(config.front_values())))
     cost = suggestion_seconds(sampler, len(dimensions), trials or 1000)
     text = (
         f"{len(dimensions)} dimensions, sampler {sampler}, about {1000 * cost:.0f} ms a suggestion"

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from objectives.statistics import Interval, interval
+from search.feasibility import order
 from search.racing import STOPPED
 from studies.about import read_about, score_sets
 from studies.holder import Holder, holder
@@ -106,13 +107,12 @@ def read_status(folder: Path, now: float | None = None) -> Status:
 def best_of(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
     """The trial of the highest score, the first of several; None where none has one.
 
-    One that was stopped by racing does not count beside those that were scored in full.
+    One that was stopped by racing does not count beside those that were scored in full, nor one
+    that breaks a guard beside those that hold them.
     """
-    scored = [(value, trial) for trial in trials if (value := value_of(trial)) is not None]
-    if not scored:
-        return None
-    whole = [pair for pair in scored if STOPPED not in pair[1].user_attrs]
-    return max(whole or scored, key=lambda pair: (pair[0], -pair[1].number))[1]
+    scored = [trial for trial in trials if value_of(trial) is not None]
+    whole = [trial for trial in scored if STOPPED not in trial.user_attrs]
+    return min(whole or scored, key=order, default=None)
 
 
 def count_lines(path: Path) -> int:

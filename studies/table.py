@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from studies.front_words import front_sentences
+from studies.guard_words import guard_sentences
 from studies.shortcuts import shortcut_lines
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
     if results.get("tasks"):
         views = ", ".join(f"{name} by {task!r}" for name, task in results["tasks"].items())
         sentences.append(f"The found recipe has one view per task, which scores it: {views}.")
-    sentences += _beside(results, found)
+    sentences += front_sentences(results) + guard_sentences(results) + _beside(results, found)
     sentences += [f"{line}." for line in shortcut_lines(results.get("self_check", []))]
     if results.get("proxy"):
         sentences.append(_proxy(results["proxy"]))

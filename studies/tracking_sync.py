@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.feasibility import value_of
 from studies.tracking_store import (
     KIND,
     LEDGER,
@@ -20,6 +21,7 @@ from studies.tracking_store import (
     open_client,
     open_experiment,
 )
+from studies.trial_facts import named_values
 
 _NUMBER, _DONE = "trial", "done"
 """Names of tags."""
@@ -80,9 +82,11 @@ class Experiment:
             _milliseconds(end - timedelta(seconds=sum(seconds.values()))),
             {KIND: TRIAL, _NUMBER: str(trial.number), **_facts(trial)},
         )
-        metrics = {"score": trial.value} if trial.value is not None else {}
+        score = value_of(trial)
+        metrics = {} if score is None else {"score": score, **named_values(trial)}
         metrics |= trial.user_attrs.get("figures", {})
         metrics |= {f"seconds.{phase}": value for phase, value in seconds.items()}
+        metrics |= {f"guard.{name}": value for name, value in trial.constraints.items()}
         self._log(run, trial.params, metrics, stamp)
         complete = trial.state is TrialState.COMPLETE
         self._close(run, "FINISHED" if complete else "FAILED", stamp)

@@ -2,16 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.feasibility import value_of as value_of
 from search.racing import STOPPED
 
+GUARDS, FRONT = "guards", "front"
+"""Attributes of a trial: how it stands to each guard, and the names of its several values."""
 
-def value_of(trial: FrozenTrial) -> float | None:
-    """Its score; of several values (a front) their mean; None if it failed."""
-    values = trial.values
-    return sum(values) / len(values) if values else None
+
+def guards_of(trial: FrozenTrial) -> Mapping[str, Mapping[str, Any]]:
+    """By guard: its standing, the constraint, and the interval of the difference to the parent."""
+    guards: Mapping[str, Mapping[str, Any]] = trial.user_attrs.get(GUARDS, {})
+    return guards
+
+
+def standing_of(trial: FrozenTrial) -> str:
+    """How a trial stands to its guards, in a word for each; empty if it has none."""
+    guards = guards_of(trial)
+    words = {str(own["standing"]) for own in guards.values()}
+    if len(words) == 1:
+        return words.pop()
+    return ", ".join(f"{name} {own['standing']}" for name, own in guards.items())
+
+
+def named_values(trial: FrozenTrial) -> dict[str, float]:
+    """Its values by what they are of; "score" where it has one alone; empty if it failed."""
+    names = trial.user_attrs.get(FRONT, ["score"])
+    return dict(zip(names, trial.values or (), strict=False))
 
 
 def scores_of(trial: FrozenTrial) -> dict[str, Sequence[float]]:

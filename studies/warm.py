@@ -8,6 +8,7 @@ from merge_ops.lowering import lower_recipe
 from merge_ops.recipe_yaml import read_recipe
 from merge_ops.registry import Value
 from search.encoding import encode
+from search.feasibility import order, value_of
 from search.space import SearchSpace
 from search.warm_start import warm_points
 from studies.config import WarmStudy
@@ -55,9 +56,9 @@ def _of_study(folder: Path, best: int, space: SearchSpace) -> Points:
     if not folder.is_dir():
         raise UserError(f"warm_start: there is no study in {folder}.")
     names = [d.name for d in space.dimensions()]
-    scored = [t for t in read_trials(folder) if t.value is not None] if _begun(folder) else []
+    scored = [t for t in read_trials(folder) if value_of(t) is not None] if _begun(folder) else []
     if scored and set(scored[0].params) == set(names):
-        ranked = sorted(scored, key=lambda t: (-(t.value or 0.0), t.number))[:best]
+        ranked = sorted(scored, key=order)[:best]
         inside = [t for t in ranked if all(d.holds(t.params[d.name]) for d in space.dimensions())]
         return [{name: t.params[name] for name in names} for t in inside]
     if (folder / RECIPE).is_file():

@@ -1,7 +1,8 @@
 """Examples of every command, for the end of its --help."""
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a check failed (align) or a server ended (ui); 2 a mistake of yours, "
+    "Exit codes: 0 done; 1 a check failed (align), no candidate holds the "
+    "guards (run) or a server ended (ui); 2 a mistake of yours, "
     "named in one line; 130 stopped by Ctrl-C."
 )
 _EXAMPLES = {

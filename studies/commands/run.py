@@ -25,6 +25,7 @@ def run(
     """Search, confirm, compare: from STUDY to recipe.yaml. Run it again to go on or to re-read.
 
     Ctrl-C or SIGTERM lets the running trial finish; once more stops at once (exit code 130, 143).
+    Exit code 1: no candidate holds the guards; the one that breaks them least is written.
     """
     from studies.budget_options import overridden
     from studies.results import show_results
@@ -35,3 +36,5 @@ def run(
     budget = overridden(checked.config.budget, timeout, trials)
     results = run_study(checked, budget=budget, accept_changes=accept_changes)
     show_results(results, checked.out)
+    if not results["winner"].get("feasible", True):
+        raise typer.Exit(1)

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from studies.status import Status
 
 
+_SHOWN = 12  # points of a front
+
+
 def status(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
     last: Annotated[int, typer.Option(min=0, help="How many of the last trials to show.")] = 5,
@@ -42,6 +45,7 @@ def _lines(found: "Status", last: int) -> list[tuple[str, str]]:
         title = "trials" if name == "search" else "rival"
         text = count + (f", {failed} failed" if failed else "")
         lines.append((title, text + (" (the search without depth)" if title == "rival" else "")))
+    lines += _front(found)
     lines.append(("best", _best(found)))
     if found.state == "running":
         lines.append(("left", _duration(found.left_s)))
@@ -77,15 +81,39 @@ def _best(found: "Status") -> str:
         text += f" [{100 * limits.low:.1f}, {100 * limits.high:.1f}]"
     return (
         f"{text} on the selection split, trial {found.best.number}"
-        "; chosen among many, so too high by luck"
+        f"; chosen among many, so too high by luck{_guarded(found.best)}"
     )
+
+
+def _front(found: "Status") -> list[tuple[str, str]]:
+    """The trials of a front so far, where one is searched."""
+    from search.front import front_of, is_front
+    from studies.front_words import front_so_far
+    from studies.trial_facts import named_values
+
+    if not is_front(found.trials):
+        return []
+    lines = [("front", f"{front_so_far(found.trials)}, on the selection split")]
+    for trial in front_of(found.trials)[:_SHOWN]:
+        own = ", ".join(f"{k} {100 * v:.1f}" for k, v in named_values(trial).items())
+        lines.append(("", f"trial {trial.number}: {own}"))
+    return lines
+
+
+def _guarded(trial: Any) -> str:
+    """How a trial stands to the guards, where there are any."""
+    from studies.trial_facts import standing_of
+
+    standing = standing_of(trial)
+    return f"; guards: {standing}" if standing else ""
 
 
 def _trial(trial: Any) -> str:
     value = trial.user_attrs.get("reason", "failed") if trial.values is None else None
     shown = value or " ".join(f"{100 * one:.1f}" for one in trial.values)
     seconds = sum(trial.user_attrs.get("seconds", {}).values())
-    return f"trial {trial.number}: {shown}, {trial.user_attrs['source']}, {seconds:.1f} s"
+    text = f"trial {trial.number}: {shown}, {trial.user_attrs['source']}, {seconds:.1f} s"
+    return text + _guarded(trial)
 
 
 def _duration(seconds: float | None) -> str:
@@ -100,9 +128,11 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
     """The same as plain data."""
     from dataclasses import asdict
 
-    from studies.trial_facts import spent, value_of
+    from search.front import front_of, hypervolume, is_front
+    from studies.trial_facts import guards_of, named_values, spent, value_of
 
     best = found.best
+    front = front_of(found.trials) if is_front(found.trials) else []
     return {
         "folder": str(found.folder),
         "study": found.about.get("study"),
@@ -117,7 +147,10 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
             "trial": best.number,
             "value": value_of(best),
             "interval": None if found.best_interval is None else asdict(found.best_interval),
+            "guards": guards_of(best),
         },
+        "front": [{"trial": t.number, "values": named_values(t)} for t in front],
+        "hypervolume": hypervolume([t.values for t in front]) if front else None,
         "last": [
             {
                 "trial": t.number,

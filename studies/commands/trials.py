@@ -16,6 +16,7 @@ def trials(
 ) -> None:
     """List the trials of the study in FOLDER: number, state, value, listed values, seconds.
 
+    Of a front each value has a column, and * marks the trials that none beats.
     STOPPED: racing ended it before all items were scored; its value is an estimate.
     """
     import json
@@ -23,19 +24,25 @@ def trials(
 
     from rich.table import Table
 
+    from search.front import front_of, is_front
     from search.racing import STOPPED
     from studies.console import say
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
+    from studies.trial_facts import guards_of, named_values, standing_of, value_of
 
     found = read_trials(folder, search)
+    several = is_front(found)
+    front = {t.number for t in front_of(found)} if several else set[int]()
     if as_json:
         rows = [
             {
                 "number": t.number,
                 "state": t.state.name,
-                "value": t.value,
-                "values": None if t.value is None else [t.value],
+                "value": value_of(t),
+                "values": t.values,
+                "front": t.number in front,
+                "guards": guards_of(t),
                 "figures": t.user_attrs.get("figures", {}),
                 "params": t.params,
                 "seconds": t.user_attrs["seconds"],
@@ -50,14 +57,20 @@ def trials(
         return
     table = Table()
     lists = listed_values(found)
-    for name in ("trial", "state", "value", *lists, "proposed by", "seconds", "recipe"):
+    guarded = ["guards"] if any(guards_of(t) for t in found) else []
+    names = next((list(named_values(t)) for t in found if t.values), ["score"])
+    figures = [*names, "front"] if several else ["value"]
+    for name in ("trial", "state", *figures, *guarded, *lists, "proposed by", "seconds", "recipe"):
         table.add_column(name, justify="right")
     for t in found:
-        value = t.user_attrs.get("reason", "-") if t.value is None else f"{t.value:.4f}"
+        values = [f"{value:.4f}" for value in t.values or ()]
+        values = values or [t.user_attrs.get("reason", "-"), *["-"] * (len(names) - 1)]
+        values += ["*" if t.number in front else ""] if several else []
+        standing = [standing_of(t)] if guarded else []
         state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
         digest = t.user_attrs["digest"][:12]
         chosen = [plain(t.params[name]) for name in lists]
         source = t.user_attrs["source"]
-        table.add_row(str(t.number), state, value, *chosen, source, seconds, digest)
+        table.add_row(str(t.number), state, *values, *standing, *chosen, source, seconds, digest)
     say(table)
