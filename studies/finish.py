@@ -32,6 +32,7 @@ from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.pictures import rows_over_depth
 from studies.provenance import runtime_facts, study_digest, with_commits
 from studies.racing import saved
+from studies.refine_setup import refined
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
@@ -152,6 +153,7 @@ def _results(
         "tasks": dict(evaluator.tasks),
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
+        "refined": refined(own.ledger.trials, own.space),
         "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
         "winner": {
             "trial": winner.trial.number,

@@ -52,7 +52,7 @@ class Outcome:
     value: float | None
     reason: str
     seconds: Mapping[str, float]
-    tags: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, Sequence[float | None]] | None = None
     stopped: int | None = None
 

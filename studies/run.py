@@ -25,6 +25,7 @@ from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.racing import Racer
+from studies.refine_setup import make_refiner
 from studies.search_loop import Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
 from studies.space_setup import announce, make_space
@@ -188,10 +189,13 @@ def _search(
         announce(config, space, sampler)
     ledger = Ledger(study.out, name, dimensions, disk_wait=seconds(config.runtime.disk_wait))
     ledger.claim(study_digest(study, evaluator.identities))
+    refine = config.search.refine if name == SEARCH and dimensions else None
     plan = SearchPlan(
         space=space,
         warm=first_points(study, space),
-        proposer=make_proposer(sampler, dimensions, config.seed, trials),
+        proposer=make_proposer(sampler, dimensions, config.seed, trials)
+        if refine is None
+        else make_refiner(config, refine, space, sampler, evaluator),
         sampler=sampler,
         racer=_racer(study, evaluator),
     )

@@ -58,7 +58,7 @@ def search_misfits(config: StudyConfig) -> Problems:
     if not knobs and search != Search(choices=search.choices):
         text = f"search: {title} has no knob to search; leave this key out"
         return [(("search",), text)]
-    problems: Problems = []
+    problems = _refine_problems(config)
     known = sorted(knobs - {name for op in ops for name in solved_knobs(op)})
     if knobs and not (search.knobs or search.choices):
         lists = sorted({name for op in ops for name in listable(op)})
@@ -87,6 +87,13 @@ def search_misfits(config: StudyConfig) -> Problems:
             text = f"search.knobs.{knob}.coupled: {title} has one {knob} for all experts anyway"
             problems.append(((*place, "coupled"), text))
     return problems
+
+
+def _refine_problems(config: StudyConfig) -> Problems:
+    if config.search.refine is None or config.sampler != "grid":
+        return []
+    text = "search.refine: a grid tries every point of one space; use another sampler"
+    return [(("search", "refine"), text)]
 
 
 def solved_knobs(op: Method) -> list[str]:
