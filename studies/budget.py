@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from search.warm_start import WARM
+from studies.trial_facts import COPY_OF
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,11 @@ class Limits:
 
 
 def items_scored(trials: Sequence[FrozenTrial]) -> int:
-    """Examples that were scored on the selection split; those of failed trials do not count."""
+    """Examples that were scored on the selection split; of failed trials and copies none."""
     return sum(
         sum(value is not None for value in values)
         for trial in trials
+        if COPY_OF not in trial.user_attrs
         for values in json.loads(trial.user_attrs.get("scores", "{}")).values()
     )
 

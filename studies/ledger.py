@@ -20,6 +20,7 @@ from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from studies.disk import Result, with_room
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
+from studies.trial_facts import COPY_OF
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome"]
 __all__ += ["listed_values", "mend", "read_trials"]
@@ -43,6 +44,7 @@ class Outcome:
         scores: per-example scores by objective, in the order of the data; None where racing
             stopped the trial before. Taken from `sets` if left out.
         stopped: how many items it was scored on when racing stopped it, or None.
+        copied: the trial whose outcome it takes without being scored, or None.
     """
 
     values: Point
@@ -55,6 +57,11 @@ class Outcome:
     tags: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, Sequence[float | None]] | None = None
     stopped: int | None = None
+    copied: FrozenTrial | None = None
+
+
+_COPIED = ("figures", "scores", "reason", STOPPED)
+"""What a trial takes over from the one that it is a copy of."""
 
 
 class Ledger:
@@ -100,6 +107,8 @@ class Ledger:
 
     def tell(self, outcome: Outcome) -> FrozenTrial:
         """Write one finished trial."""
+        if outcome.copied is not None:
+            return self._add(self._copy(outcome, outcome.copied))
         failed = outcome.value is None
         attributes: dict[str, Any] = {
             "digest": outcome.digest,
@@ -123,6 +132,28 @@ class Ledger:
             distributions={k: self._distributions[k] for k in outcome.values},
             user_attrs=attributes,
         )
+        return self._add(trial)
+
+    def _copy(self, outcome: Outcome, known: FrozenTrial) -> FrozenTrial:
+        """A trial with another's outcome."""
+        taken = {key: known.user_attrs[key] for key in _COPIED if key in known.user_attrs}
+        return create_trial(
+            state=known.state,
+            values=known.values,
+            params=dict(outcome.values),
+            distributions={k: self._distributions[k] for k in outcome.values},
+            user_attrs={
+                "digest": outcome.digest,
+                "source": outcome.source,
+                "seconds": {k: round(v, 6) for k, v in outcome.seconds.items()},
+                **outcome.tags,
+                **taken,
+                COPY_OF: known.number,
+            },
+        )
+
+    def _add(self, trial: FrozenTrial) -> FrozenTrial:
+        """Append a trial to the journal."""
         self._written(lambda: self._study.add_trial(trial))
         self._trials = self._study.get_trials(deepcopy=False)
         return self._trials[-1]

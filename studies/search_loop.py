@@ -19,6 +19,7 @@ from studies.evaluator import Evaluator
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
+from studies.repeats import nothing_new, original
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,8 @@ def run_search(
         reason = hopeless(ledger.trials, begun)
         if reason is not None:
             raise UserError(reason)
+        if (repeats := nothing_new(ledger.trials)) is not None:
+            return repeats
     return ended
 
 
@@ -104,9 +107,18 @@ def _score(
     suggest: float,
     trials: Sequence[FrozenTrial],
 ) -> Outcome:
-    """Score one point; a point that cannot be scored becomes a failed trial with its reason."""
+    """Score one point, or copy what is known of its recipe.
+
+    A point that cannot be scored becomes a failed trial with its reason.
+    """
     recipe = plan.space.decode(proposal.values)
     digest = evaluator.digest(recipe)
+    known = original(trials, digest)
+    if known is not None:
+        seconds = {"suggest": suggest, "build": 0.0, "score": 0.0}
+        return Outcome(
+            proposal.values, digest, source, (), None, "", seconds, proposal.tags, copied=known
+        )
     racer, worth = plan.racer, list[float | None]([None])
 
     def stops(block: int, sets: tuple[ScoreSet, ...]) -> bool:

@@ -7,6 +7,9 @@ from optuna.trial import FrozenTrial
 
 from search.racing import STOPPED
 
+COPY_OF = "copy_of"
+"""Attribute of a trial that took the outcome of an earlier one of the same recipe: its number."""
+
 
 def value_of(trial: FrozenTrial) -> float | None:
     """Its score; of several values (a front) their mean; None if it failed."""
@@ -21,7 +24,9 @@ def scores_of(trial: FrozenTrial) -> dict[str, Sequence[float]]:
 
 
 def examples_of(trial: FrozenTrial) -> int:
-    """How many examples it was scored on; of a stopped one fewer than of the others."""
+    """How many examples it was scored on; a stopped one on fewer than others, a copy on none."""
+    if COPY_OF in trial.user_attrs:
+        return 0
     stopped = trial.user_attrs.get(STOPPED)
     if stopped is not None:
         return int(stopped)

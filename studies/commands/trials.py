@@ -17,6 +17,7 @@ def trials(
     """List the trials of the study in FOLDER: number, state, value, listed values, seconds.
 
     STOPPED: racing ended it before all items were scored; its value is an estimate.
+    "= 12": it has the recipe of trial 12, whose outcome it takes; it was not scored again.
     """
     import json
     import sys
@@ -27,6 +28,7 @@ def trials(
     from studies.console import say
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
+    from studies.trial_facts import COPY_OF
 
     found = read_trials(folder, search)
     if as_json:
@@ -43,6 +45,7 @@ def trials(
                 "digest": t.user_attrs["digest"],
                 "reason": t.user_attrs.get("reason"),
                 "stopped_after": t.user_attrs.get(STOPPED),
+                "copy_of": t.user_attrs.get(COPY_OF),
             }
             for t in found
         ]
@@ -55,6 +58,8 @@ def trials(
     for t in found:
         value = t.user_attrs.get("reason", "-") if t.value is None else f"{t.value:.4f}"
         state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
+        if COPY_OF in t.user_attrs:
+            state = f"{state} = {t.user_attrs[COPY_OF]}"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
         digest = t.user_attrs["digest"][:12]
         chosen = [plain(t.params[name]) for name in lists]
