@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from search.warm_start import WARM
-from studies.trial_facts import COPY_OF
+from studies.trial_facts import COPY_OF, SEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Limits:
 def items_scored(trials: Sequence[FrozenTrial]) -> int:
     """Examples that were scored on the selection split; of failed trials and copies none."""
     return sum(
-        sum(value is not None for value in values)
+        sum(value is not None for value in values) * trial.user_attrs.get(SEEDS, 1)
         for trial in trials
         if COPY_OF not in trial.user_attrs
         for values in json.loads(trial.user_attrs.get("scores", "{}")).values()

@@ -20,7 +20,7 @@ from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
 from studies.strict import Strict
 
-_LATER = {"refine"}
+_LATER = {"refine", "average_seeds"}
 """Keys of `search` that came later."""
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -79,6 +79,7 @@ class Search(Strict):
     )
     freeze: dict[str, float] = Field(default_factory=dict)
     refine: Refine | None = None
+    average_seeds: Annotated[int, Field(gt=1, le=1000)] | None = None
 
     @model_serializer(mode="wrap")
     def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def _results(
         "rows": describe(scored, scored[-1]),
         "beside": beside_lines(evaluator.objectives, "test"),
         "smooth": sorted(evaluator.smooth),
+        "average_seeds": study.config.search.average_seeds or 1,
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
     }

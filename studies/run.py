@@ -151,7 +151,8 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
         return None
     blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
     whole = any(block.runs is not None for block in blocks)
-    if study.template.has_views() or whole or evaluator.smooth or len(blocks) < 2:
+    averaged = study.config.search.average_seeds
+    if study.template.has_views() or whole or evaluator.smooth or averaged or len(blocks) < 2:
         why = (
             "a candidate is several views of one recipe"
             if study.template.has_views()
@@ -159,6 +160,8 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
             if evaluator.smooth
             else "an objective scores all its items at once"
             if whole
+            else "a candidate is scored with several seeds"
+            if averaged
             else f"all items are one block of {racing.block}; choose a smaller racing.block"
         )
         warn(f"{study.config.name}: nothing is raced: {why}.")
@@ -198,6 +201,7 @@ def _search(
         else make_refiner(config, refine, space, sampler, evaluator),
         sampler=sampler,
         racer=_racer(study, evaluator),
+        seeds=config.search.average_seeds or 1,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
     with Progress(title, ledger.trials, trials) as progress:

@@ -20,6 +20,8 @@ from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
 from studies.repeats import nothing_new, original
+from studies.seed_average import score_over_seeds
+from studies.trial_facts import SEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class SearchPlan:
         proposer: proposes all later ones.
         sampler: the proposer's name.
         racer: stops candidates early, or None.
+        seeds: of random masks, over which a candidate's scores are means.
     """
 
     space: SearchSpace
@@ -39,6 +42,7 @@ class SearchPlan:
     proposer: Proposer
     sampler: str
     racer: Racer | None = None
+    seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,10 @@ def _score(
         return worth[0] is not None
 
     try:
-        scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
+        if plan.seeds > 1:
+            scored = score_over_seeds(evaluator, recipe, plan.seeds)
+        else:
+            scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
         check_finite(scored.sets)
         value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
     except (UserError, ObjectiveError) as error:
@@ -142,9 +149,8 @@ def _score(
             proposal.tags,
         )
     seconds = {"suggest": suggest, **scored.seconds}
-    found = Outcome(
-        proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags
-    )
+    tags = proposal.tags if plan.seeds == 1 else {**proposal.tags, SEEDS: plan.seeds}
+    found = Outcome(proposal.values, digest, source, scored.sets, value, "", seconds, tags)
     if racer is None or worth[0] is None:
         return found
     items = sum(len(own.scores) for own in scored.sets)

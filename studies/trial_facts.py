@@ -9,6 +9,8 @@ from search.racing import STOPPED
 
 COPY_OF = "copy_of"
 """Attribute of a trial that took the outcome of an earlier one of the same recipe: its number."""
+SEEDS = "seeds"
+"""Attribute of a trial: over how many seeds of masks its scores are means; 1 if not there."""
 
 
 def value_of(trial: FrozenTrial) -> float | None:
@@ -30,7 +32,7 @@ def examples_of(trial: FrozenTrial) -> int:
     stopped = trial.user_attrs.get(STOPPED)
     if stopped is not None:
         return int(stopped)
-    return sum(map(len, scores_of(trial).values()))
+    return sum(map(len, scores_of(trial).values())) * int(trial.user_attrs.get(SEEDS, 1))
 
 
 def figures_of(trial: FrozenTrial) -> Mapping[str, float]:
