@@ -86,10 +86,11 @@ def _differ(space: SearchSpace, before: Point, after: Point) -> bool:
     first, second = space.decode(before), space.decode(after)
     if first.method != second.method:
         return before.get(METHOD) != after.get(METHOD)
+    drawn = first.seed != second.seed  # a method that draws nothing has one seed
     changed = [
         name
         for name in space.names
-        if _settings(first, name, space.layers) != _settings(second, name, space.layers)
+        if drawn or _settings(first, name, space.layers) != _settings(second, name, space.layers)
     ]
     return any(
         not bool((_merged(first, name, space) == _merged(second, name, space)).all())

@@ -54,11 +54,13 @@ class Choice:
         name: of a knob or an option.
         values: in the order of the study file, all different.
         default: the one of them where a search without any knowledge begins.
+        ordered: False for numbers that are only names, such as seeds.
     """
 
     name: str
     values: tuple[Value, ...]
     default: Value
+    ordered: bool = True
 
     def ends(self) -> tuple[Value, Value]:
         """The first and the last value in order."""
@@ -75,7 +77,7 @@ class Choice:
         Numbers have one; two values of any kind have only one. Three or more texts have none, and
         a made-up one would show a sampler slopes that are not there.
         """
-        if all(isinstance(value, int | float) for value in self.values):
+        if self.ordered and all(isinstance(value, int | float) for value in self.values):
             return tuple(sorted(self.values, key=float))
         return self.values if len(self.values) == 2 else None
 

@@ -10,7 +10,7 @@ from merge_ops.resolving import lookup, resolve
 from search.coupling import from_experts
 from search.dimension import Dimension
 from search.modules import owner
-from search.space import METHOD, SearchSpace, dimension_name
+from search.space import METHOD, SEED, SearchSpace, dimension_name
 
 
 def encode(space: SearchSpace, recipe: Recipe) -> dict[str, Value]:
@@ -28,7 +28,7 @@ def encode(space: SearchSpace, recipe: Recipe) -> dict[str, Value]:
     point: dict[str, Value] = {d.name: d.default for d in space.dimensions()}
     for name, values in space.choices.items():
         said = lookup(recipe.parameters.get(name), "", None, space.layers)
-        value = recipe.method if name == METHOD else said
+        value = {METHOD: recipe.method, SEED: recipe.seed}.get(name, said)
         if value in values:
             point[name] = value
     op = get_op(recipe.method)

@@ -23,7 +23,7 @@ class Proposal:
     """
 
     values: dict[str, Value]
-    tags: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=dict)
 
 
 class Proposer(Protocol):

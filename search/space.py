@@ -21,6 +21,8 @@ from search.modules import WHOLE, Module
 
 METHOD = "method"
 """The choice that names the merge method itself."""
+SEED = "seed"
+"""The choice of the seed of random masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class SearchSpace:
     A knob of one whole number for the whole recipe is searched as a number in [low, high + 1)
     whose whole part counts, so that every whole number from low to high has the same share.
     A choice is one value for the whole recipe; the choice `method` is of the method itself, and
-    each method takes those of the searched and fixed settings that it knows.
+    each method takes those of the searched and fixed settings that it knows. The choice `seed` is
+    of random masks.
 
     Attributes:
         template: the recipe whose searched settings are filled in.
@@ -137,11 +140,16 @@ class SearchSpace:
 
     def _choices(self) -> list[Choice]:
         """A search begins at the method's own default if it is listed, else at the first value."""
-        defaults: dict[str, Value] = {METHOD: self.template.method}
+        defaults: dict[str, Value] = {METHOD: self.template.method, SEED: self.template.seed}
         for op in reversed(self.methods()):
             defaults |= {**op.options, **{name: knob.default for name, knob in op.knobs.items()}}
         return [
-            Choice(name, values, defaults[name] if defaults[name] in values else values[0])
+            Choice(
+                name,
+                values,
+                defaults[name] if defaults[name] in values else values[0],
+                ordered=name != SEED,
+            )
             for name, values in self.choices.items()
         ]
 
@@ -190,9 +198,11 @@ class SearchSpace:
         sources = tuple(
             Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
         )
+        drawn = SEED in self.choices and getattr(op, "random", False)
         recipe = replace(
             self.template,
             method=op.name,
+            seed=int(values[SEED]) if drawn else self.template.seed,
             models=sources,
             parameters=common,
             base_model=self.template.task_base(op),  # mergekit would merge one that is ignored

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from search.feasibility import feasible, value_of
 from search.front import front_of, gains, hypervolume, is_front
 from search.warm_start import WARM
+from studies.trial_facts import COPY_OF, SEEDS
 
 _TIME_OVER = "timeout: the time is over"
 
@@ -65,10 +66,11 @@ class Limits:
 
 
 def items_scored(trials: Sequence[FrozenTrial]) -> int:
-    """Examples that were scored on the selection split; those of failed trials do not count."""
+    """Examples that were scored on the selection split; of failed trials and copies none."""
     return sum(
-        sum(value is not None for value in values)
+        sum(value is not None for value in values) * trial.user_attrs.get(SEEDS, 1)
         for trial in trials
+        if COPY_OF not in trial.user_attrs
         for values in json.loads(trial.user_attrs.get("scores", "{}")).values()
     )
 

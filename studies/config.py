@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     Field,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -18,6 +20,8 @@ from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
 from studies.strict import Strict
 
+_LATER = {"refine", "average_seeds"}
+"""Keys of `search` that came later."""
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1)]
@@ -56,6 +60,13 @@ class KnobSearch(Strict):
         return low, high
 
 
+class Refine(Strict):
+    """From coarse to fine: begin with few bands and cut them one by one, where confirm agrees."""
+
+    start: Count = 1
+    every: Count | None = None
+
+
 class Search(Strict):
     """What varies; nothing where the method has no knob."""
 
@@ -67,6 +78,14 @@ class Search(Strict):
         default_factory=list
     )
     freeze: dict[str, float] = Field(default_factory=dict)
+    refine: Refine | None = None
+    average_seeds: Annotated[int, Field(gt=1, le=1000)] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that older studies do not know stand in it if they are set: digests stay."""
+        found: dict[str, Any] = plain(self)
+        return {key: value for key, value in found.items() if key not in _LATER or value}
 
     @field_validator("knobs", mode="before")
     @classmethod
@@ -99,6 +118,13 @@ class Search(Strict):
     def _one_depth(self) -> "Search":
         if self.bands is not None and self.curve is not None:
             raise ValueError("depth is searched by `bands` or along a `curve`, not both")
+        if self.refine is not None:
+            count = len(self.bands) if isinstance(self.bands, list) else self.bands
+            if count is None or (count != "layers" and self.refine.start >= count):
+                raise ValueError(
+                    "refine goes from few bands (its `start`) to many (`bands`), but got "
+                    f"{self.refine.start} and {count}"
+                )
         return self
 
 

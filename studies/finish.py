@@ -37,6 +37,7 @@ from studies.pictures import rows_over_depth
 from studies.provenance import runtime_facts, study_digest, with_commits
 from studies.proxy import rank_agreement
 from studies.racing import saved
+from studies.refine_setup import refined
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.shortcuts import read_shortcuts
@@ -176,6 +177,7 @@ def _results(
         "trials": len(own.ledger.trials),
         "failed_trials": len(failed),
         "feasible_trials": sum(t not in failed and feasible(t) for t in own.ledger.trials),
+        "refined": refined(own.ledger.trials, own.space),
         "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
         "winner": {
             "trial": winner.trial.number,
@@ -205,6 +207,7 @@ def _results(
         "smooth": sorted(evaluator.smooth),
         "proxy": _proxy(evaluator, own),
         "self_check": read_shortcuts(study.out),
+        "average_seeds": study.config.search.average_seeds or 1,
         "test_reads": count_test_reads(study.out),
         "runtime": runtime_facts(study, str(evaluator.resident.device)),
     }

@@ -21,7 +21,7 @@ from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from studies.disk import Result, with_room
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
-from studies.trial_facts import FRONT, GUARDS
+from studies.trial_facts import COPY_OF, FRONT, GUARDS
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome"]
 __all__ += ["listed_values", "mend", "read_trials"]
@@ -47,6 +47,7 @@ class Outcome:
         stopped: how many items it was scored on when racing stopped it, or None.
         guards: how it stands to each guard; the ledger keeps them as Optuna's constraints.
         front: its values by name where a front is searched; `value` is their mean.
+        copied: the trial whose outcome it takes without being scored, or None.
     """
 
     values: Point
@@ -56,11 +57,16 @@ class Outcome:
     value: float | None
     reason: str
     seconds: Mapping[str, float]
-    tags: Mapping[str, int] = field(default_factory=dict)
+    tags: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, Sequence[float | None]] | None = None
     stopped: int | None = None
     guards: Mapping[str, Decision] = field(default_factory=dict)
     front: Mapping[str, float] = field(default_factory=dict)
+    copied: FrozenTrial | None = None
+
+
+_COPIED = ("figures", "scores", "reason", STOPPED, GUARDS, FRONT)
+"""What a trial takes over from the one that it is a copy of."""
 
 
 class Ledger:
@@ -113,6 +119,8 @@ class Ledger:
 
     def tell(self, outcome: Outcome) -> FrozenTrial:
         """Write one finished trial."""
+        if outcome.copied is not None:
+            return self._add(self._copy(outcome, outcome.copied))
         failed = outcome.value is None
         attributes: dict[str, Any] = {
             "digest": outcome.digest,
@@ -142,6 +150,29 @@ class Ledger:
             user_attrs=attributes,
             constraints={name: found.constraint for name, found in outcome.guards.items()},
         )
+        return self._add(trial)
+
+    def _copy(self, outcome: Outcome, known: FrozenTrial) -> FrozenTrial:
+        """A trial with another's outcome."""
+        taken = {key: known.user_attrs[key] for key in _COPIED if key in known.user_attrs}
+        return create_trial(
+            state=known.state,
+            values=known.values,
+            params=dict(outcome.values),
+            distributions={k: self._distributions[k] for k in outcome.values},
+            user_attrs={
+                "digest": outcome.digest,
+                "source": outcome.source,
+                "seconds": {k: round(v, 6) for k, v in outcome.seconds.items()},
+                **outcome.tags,
+                **taken,
+                COPY_OF: known.number,
+            },
+            constraints=known.constraints,
+        )
+
+    def _add(self, trial: FrozenTrial) -> FrozenTrial:
+        """Append a trial to the journal."""
         self._written(lambda: self._study.add_trial(trial))
         self._trials = self._study.get_trials(deepcopy=False)
         return self._trials[-1]

@@ -12,6 +12,7 @@ from objectives.objective import Objective
 from objectives.records import ScoreSet
 from search.feasibility import feasible, value_of
 from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
+from studies.trial_facts import COPY_OF
 
 Key = tuple[str, str]
 """Names of an objective and of one of its categories."""
@@ -26,13 +27,16 @@ def stored_scores(trial: FrozenTrial) -> Stored:
 
 
 def is_whole(trial: FrozenTrial) -> bool:
-    """Whether a trial was scored on every example."""
-    return value_of(trial) is not None and STOPPED not in trial.user_attrs
+    """Whether a trial was scored on every example, and is not the copy of one that was."""
+    return value_of(trial) is not None and not {STOPPED, COPY_OF} & trial.user_attrs.keys()
 
 
 def saved(trials: Sequence[FrozenTrial]) -> dict[str, int]:
-    """What racing saved: trials that it stopped, items that were scored, and that there were."""
-    scored = [t for t in trials if value_of(t) is not None]
+    """What racing saved: trials that it stopped, items that were scored, and that there were.
+
+    Copies of earlier trials do not count.
+    """
+    scored = [t for t in trials if value_of(t) is not None and COPY_OF not in t.user_attrs]
     per_trial = [sum(map(len, stored_scores(t).values())) for t in scored]
     seen = [t.user_attrs.get(STOPPED, n) for t, n in zip(scored, per_trial, strict=True)]
     stopped = sum(STOPPED in t.user_attrs for t in scored)

@@ -28,6 +28,7 @@ from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.racing import Racer
+from studies.refine_setup import make_refiner
 from studies.search_loop import Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
 from studies.shortcuts import check_shortcuts
@@ -163,11 +164,13 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
         return None
     blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
     whole = any(block.runs is not None for block in blocks)
+    averaged = study.config.search.average_seeds
     if (
         evaluator.front
         or study.template.has_views()
         or whole
         or evaluator.smooth
+        or averaged
         or len(blocks) < 2
     ):
         why = (
@@ -179,6 +182,8 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
             if evaluator.smooth
             else "an objective scores all its items at once"
             if whole
+            else "a candidate is scored with several seeds"
+            if averaged
             else f"all items are one block of {racing.block}; choose a smaller racing.block"
         )
         warn(f"{study.config.name}: nothing is raced: {why}.")
@@ -220,13 +225,17 @@ def _search(
     wait = seconds(config.runtime.disk_wait)
     ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
     ledger.claim(study_digest(study, evaluator.identities))
+    refine = config.search.refine if name == SEARCH and dimensions else None
     plan = SearchPlan(
         space=space,
         warm=first_points(study, space),
-        proposer=make_proposer(sampler, dimensions, config.seed, trials, aims),
+        proposer=make_proposer(sampler, dimensions, config.seed, trials, aims)
+        if refine is None
+        else make_refiner(config, refine, space, sampler, evaluator),
         sampler=sampler,
         racer=_racer(study, evaluator),
         guards=guards,
+        seeds=config.search.average_seeds or 1,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
     with Progress(title, ledger.trials, trials) as progress:

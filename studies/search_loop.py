@@ -24,6 +24,9 @@ from studies.half_scored import HalfScored, Part, forget_told
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
+from studies.repeats import nothing_new, original
+from studies.seed_average import score_over_seeds
+from studies.trial_facts import SEEDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class SearchPlan:
         sampler: the proposer's name.
         racer: stops candidates early, or None.
         guards: floors that candidates must keep, or None.
+        seeds: of random masks, over which a candidate's scores are means.
     """
 
     space: SearchSpace
@@ -45,6 +49,7 @@ class SearchPlan:
     sampler: str
     racer: Racer | None = None
     guards: Guards | None = None
+    seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ def run_search(
         reason = hopeless(ledger.trials, begun)
         if reason is not None:
             raise UserError(reason)
+        if (repeats := nothing_new(ledger.trials)) is not None:
+            return repeats
     return ended
 
 
@@ -139,7 +146,13 @@ def _score(
     trials: Sequence[FrozenTrial],
     parts: Callable[[str], Part],
 ) -> Outcome:
-    """Score one point; a point that cannot be scored becomes a failed trial with its reason."""
+    """Score one point, or copy what is known of its recipe.
+
+    A point that cannot be scored becomes a failed trial with its reason.
+    """
+    known = original(trials, given.digest)
+    if known is not None:
+        return replace(given, seconds={**given.seconds, "build": 0.0, "score": 0.0}, copied=known)
     racer, worth = plan.racer, list[float | None]([None])
 
     def stops(block: int, sets: tuple[ScoreSet, ...]) -> bool:
@@ -148,7 +161,12 @@ def _score(
         return worth[0] is not None
 
     try:
-        scored = evaluator.score(recipe, "selection", stops=stops if racer else None, parts=parts)
+        if plan.seeds > 1:
+            scored = score_over_seeds(evaluator, recipe, plan.seeds, parts)
+        else:
+            scored = evaluator.score(
+                recipe, "selection", stops=stops if racer else None, parts=parts
+            )
         check_finite(scored.sets)
         value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
         guards = plan.guards.decide(scored.sets, "selection") if plan.guards else {}
@@ -156,8 +174,15 @@ def _score(
         return replace(given, reason=str(error))
     seconds = {**given.seconds, **scored.seconds}
     front = evaluator.aims(scored.sets)
+    tags = given.tags if plan.seeds == 1 else {**given.tags, SEEDS: plan.seeds}
     found = replace(
-        given, sets=scored.sets, value=value, seconds=seconds, guards=guards, front=front
+        given,
+        sets=scored.sets,
+        value=value,
+        seconds=seconds,
+        tags=tags,
+        guards=guards,
+        front=front,
     )
     if racer is None or worth[0] is None:
         return found

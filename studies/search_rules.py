@@ -13,8 +13,9 @@ from merge_ops.settings_yaml import Problems, read_value
 from merge_ops.tensor_merge import merge_tensor
 from merge_ops.yaml_file import Location
 from search.dimension import Choice
-from search.space import METHOD
+from search.space import METHOD, SEED
 from studies.config import Search, StudyConfig
+from studies.seed_rules import average_problems, seed_problems
 
 Choices = dict[str, tuple[Value, ...]]
 """The listed values of each knob or option that is searched over a list, by its name."""
@@ -58,7 +59,7 @@ def search_misfits(config: StudyConfig) -> Problems:
     if not knobs and search != Search(choices=search.choices):
         text = f"search: {title} has no knob to search; leave this key out"
         return [(("search",), text)]
-    problems: Problems = []
+    problems = _refine_problems(config) + average_problems(search, ops)
     known = sorted(knobs - {name for op in ops for name in solved_knobs(op)})
     if knobs and not (search.knobs or search.choices):
         lists = sorted({name for op in ops for name in listable(op)})
@@ -89,6 +90,20 @@ def search_misfits(config: StudyConfig) -> Problems:
     return problems
 
 
+def _refine_problems(config: StudyConfig) -> Problems:
+    if config.search.refine is None:
+        return []
+    place = ("search", "refine")
+    problems: Problems = []
+    if config.sampler == "grid":
+        text = "search.refine: a grid tries every point of one space; use another sampler"
+        problems.append((place, text))
+    if config.front is not None:
+        text = "search.refine: bands are cut for one best candidate; it cannot follow a front"
+        problems.append((place, text))
+    return problems
+
+
 def solved_knobs(op: Method) -> list[str]:
     """Knobs for each of whose values a method has to solve every tensor."""
     return [knob for knob in op.knobs if op.traits.solve and knob != op.traits.scale]
@@ -110,6 +125,12 @@ def read_choices(config: StudyConfig, problems: Problems) -> Choices:
         place: Location = ("search", "choices", name)
         if name == METHOD:
             problems += _list_problems(config, name, content, place)
+            choices[name] = tuple(content)
+            continue
+        if name == SEED:
+            problems += seed_problems(ops, content, place) or _list_problems(
+                config, name, content, place
+            )
             choices[name] = tuple(content)
             continue
         problem = _name_problem(config, op, name)
@@ -169,10 +190,12 @@ def _list_problems(
     if len(values) == 1:
         text = "one value is no choice; put it under parameters:"
         return [(place, f"search.choices.{name}: {text} {{{name}: {_yaml(values[0])}}}")]
-    if config.sampler == "cma" and Choice(name, tuple(values), values[0]).ranked() is None:
+    choice = Choice(name, tuple(values), values[0], ordered=name != SEED)
+    if config.sampler == "cma" and choice.ranked() is None:
+        which = "seeds" if name == SEED else "texts"
         text = (
-            "sampler cma walks along an order of values, and three or more texts have none; use "
-            "sampler: tpe, or list two values"
+            f"sampler cma walks along an order of values, and three or more {which} have none; "
+            "use sampler: tpe, or list two values"
         )
         return [(place, f"search.choices.{name}: {text}")]
     return []

@@ -117,7 +117,10 @@ def _proxy(found: Mapping[str, Any]) -> str:
 
 def _twin(results: Mapping[str, Any]) -> str:
     names = ", ".join(results.get("smooth", []))
-    return f" (by the smooth twin of {names})" if names else ""
+    twin = f" (by the smooth twin of {names})" if names else ""
+    seeds = results.get("average_seeds", 1)
+    mean = f" (a mean over {seeds} seeds of masks; the recipe has the first)" if seeds > 1 else ""
+    return twin + mean
 
 
 def chosen(winner: Mapping[str, Any]) -> str:

@@ -11,6 +11,10 @@ from search.racing import STOPPED
 
 GUARDS, FRONT = "guards", "front"
 """Attributes of a trial: how it stands to each guard, and the names of its several values."""
+COPY_OF = "copy_of"
+"""Attribute of a trial that took the outcome of an earlier one of the same recipe: its number."""
+SEEDS = "seeds"
+"""Attribute of a trial: over how many seeds of masks its scores are means; 1 if not there."""
 
 
 def guards_of(trial: FrozenTrial) -> Mapping[str, Mapping[str, Any]]:
@@ -41,11 +45,13 @@ def scores_of(trial: FrozenTrial) -> dict[str, Sequence[float]]:
 
 
 def examples_of(trial: FrozenTrial) -> int:
-    """How many examples it was scored on; of a stopped one fewer than of the others."""
+    """How many examples it was scored on; a stopped one on fewer than others, a copy on none."""
+    if COPY_OF in trial.user_attrs:
+        return 0
     stopped = trial.user_attrs.get(STOPPED)
     if stopped is not None:
         return int(stopped)
-    return sum(map(len, scores_of(trial).values()))
+    return sum(map(len, scores_of(trial).values())) * int(trial.user_attrs.get(SEEDS, 1))
 
 
 def figures_of(trial: FrozenTrial) -> Mapping[str, float]:

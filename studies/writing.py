@@ -18,6 +18,7 @@ from studies.paths import CHOICES, DEPTH, EVALUATION, HISTORY, RECIPE, RESULTS, 
 from studies.pictures import draw_choices, draw_depth, draw_history
 from studies.provenance import versions, vocabulary_note
 from studies.search_loop import Search
+from studies.seed_average import seeds_of
 from studies.setup import StudyFile
 from studies.table import chosen, markdown_table
 
@@ -52,11 +53,17 @@ def with_provenance(
         "runtime": results["runtime"],
         **vocabulary_note(evaluator.resident),
         "objective": objective,
-        "selection": {"score": winner["selection"]},
+        "selection": {"score": winner["selection"], **_seeds(study, recipe)},
         "confirm": _with_intervals(found["confirm"]),
         "test": {**_with_intervals(found["test"]), "reads": results["test_reads"]},
     }
     return replace(recipe, provenance=provenance)
+
+
+def _seeds(study: StudyFile, recipe: Recipe) -> dict[str, list[int]]:
+    """The seeds over which the selection score is a mean; the recipe has the first."""
+    count = study.config.search.average_seeds
+    return {} if count is None else {"mean_over_seeds": seeds_of(recipe, count)}
 
 
 def _with_intervals(sets: Sequence[ScoreSet]) -> dict[str, Any]:

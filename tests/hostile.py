@@ -21,6 +21,7 @@ STUDY: dict[str, Any] = {
         "bands": 6,
         "modules": ["attention", "mlp"],
         "freeze": {"weight.vlm.0.mlp": 1.0},
+        "refine": {"start": 1, "every": 20},
     },
     "exclude": ["embed_tokens"],
     "objectives": [

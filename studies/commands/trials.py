@@ -18,6 +18,7 @@ def trials(
 
     Of a front each value has a column, and * marks the trials that none beats.
     STOPPED: racing ended it before all items were scored; its value is an estimate.
+    "= 12": it has the recipe of trial 12, whose outcome it takes; it was not scored again.
     """
     import json
     import sys
@@ -29,7 +30,7 @@ def trials(
     from studies.console import say
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
-    from studies.trial_facts import guards_of, named_values, standing_of, value_of
+    from studies.trial_facts import COPY_OF, guards_of, named_values, standing_of, value_of
 
     found = read_trials(folder, search)
     several = is_front(found)
@@ -50,6 +51,7 @@ def trials(
                 "digest": t.user_attrs["digest"],
                 "reason": t.user_attrs.get("reason"),
                 "stopped_after": t.user_attrs.get(STOPPED),
+                "copy_of": t.user_attrs.get(COPY_OF),
             }
             for t in found
         ]
@@ -68,6 +70,8 @@ def trials(
         values += ["*" if t.number in front else ""] if several else []
         standing = [standing_of(t)] if guarded else []
         state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
+        if COPY_OF in t.user_attrs:
+            state = f"{state} = {t.user_attrs[COPY_OF]}"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
         digest = t.user_attrs["digest"][:12]
         chosen = [plain(t.params[name]) for name in lists]

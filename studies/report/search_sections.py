@@ -137,7 +137,7 @@ def racing_words(facts: Facts) -> str:
     stopped = [t for t in facts.trials if STOPPED in t.user_attrs]
     if not stopped:
         return ""
-    scored = [examples_of(t) for t in facts.trials if value_of(t) is not None]
+    scored = [n for t in facts.trials if value_of(t) is not None and (n := examples_of(t))]
     seen, whole = sum(scored), max(scored) * len(scored)
     return paragraph(
         f"Racing stopped {len(stopped)} of {len(scored)} trials: {seen:,} examples were scored "
