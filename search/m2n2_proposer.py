@@ -49,7 +49,7 @@ class M2n2Proposer:
     def propose(
         self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
     ) -> Proposal:
-        """A child of the archive as it is after `trials`; of points in flight only their number."""
+        """A child of the archive after `trials`; of points in flight only the number counts."""
         for trial in trials[self._seen :]:
             self._enter(trial)
         self._seen = len(trials)

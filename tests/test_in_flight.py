@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.dimension import Choice, Coordinate, Dimension
 from search.in_flight import AFTER, SERIAL, Pending, after_of, in_flight_at, serial_of
 from search.optuna_proposer import distribution
-from search.proposer import Proposer
+from search.proposer import Proposal, Proposer
 from search.samplers import make_proposer
 
 DIMENSIONS: list[Coordinate] = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(4)]
@@ -25,13 +26,13 @@ def score(values: object) -> float | None:
     assert isinstance(values, dict)
     if values["w0"] > 1.9:
         return None
-    return 1 - sum((values[f"w{i}"] - 0.3) ** 2 for i in range(4)) / 20
+    return float(1 - sum((values[f"w{i}"] - 0.3) ** 2 for i in range(4)) / 20)
 
 
 def told(point: Pending, number: int) -> FrozenTrial:
     value = score(point.values)
     listed = [d for d in LISTED if d.name in point.values]
-    attributes = {**point.tags, SERIAL: point.serial, AFTER: point.after}
+    attributes: dict[str, Any] = {**point.tags, SERIAL: point.serial, AFTER: point.after}
     if value is not None:  # items that grow harder, for the sampler that looks at them
         attributes["scores"] = json.dumps({"o": [float(value > i / 8) for i in range(8)]})
     made = create_trial(
@@ -54,19 +55,19 @@ def search(
     seed: int = 1,
 ) -> list[FrozenTrial]:
     """A search whose results come in a random order; it forgets its proposer every so often."""
-    order, trials, pending, proposer = random.Random(seed), list[FrozenTrial](), [], make()
+    order, proposer = random.Random(seed), make()
+    trials, pending = list[FrozenTrial](), list[Pending]()
     while len(trials) < BUDGET:
         while len(pending) < workers and len(trials) + len(pending) < BUDGET:
             serial = len(trials) + len(pending)
             if serial % forget == 0:
                 proposer = make()
             if serial < warm:
-                values, tags = {d.name: 0.1 * serial for d in DIMENSIONS}, {}
+                found: Proposal | None = Proposal({d.name: 0.1 * serial for d in DIMENSIONS})
             else:
                 found = proposer.propose(list(trials), list(pending))
-                assert found is not None
-                values, tags = found.values, dict(found.tags)
-            pending.append(Pending(serial, len(trials), values, tags))
+            assert found is not None
+            pending.append(Pending(serial, len(trials), found.values, found.tags))
         trials.append(told(pending.pop(order.randrange(len(pending))), len(trials)))
     return trials
 
