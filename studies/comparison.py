@@ -17,9 +17,9 @@ from objectives.statistics import interval, mcnemar, paired_difference
 from search.selection import Confirmed, confirm
 from search.space import SearchSpace
 from search.warm_start import WARM
-from studies.evaluator import Evaluator
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
+from studies.scorer import Scorer
 from studies.setup import StudyFile
 from studies.table import BEST_GLOBAL as BEST_GLOBAL
 from studies.table import FOUND as FOUND
@@ -99,7 +99,7 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
 
 
 def confirm_best(
-    trials: Sequence[FrozenTrial], space: SearchSpace, evaluator: Evaluator, count: int
+    trials: Sequence[FrozenTrial], space: SearchSpace, evaluator: Scorer, count: int
 ) -> list[Confirmed]:
     """Score the best trials of a search again on the confirm split; the winner stands first."""
 
@@ -110,7 +110,7 @@ def confirm_best(
 
 
 def rival_rows(
-    ledger: Ledger, space: SearchSpace, evaluator: Evaluator, count: int
+    ledger: Ledger, space: SearchSpace, evaluator: Scorer, count: int
 ) -> list[tuple[str, Confirmed]]:
     """The best of the one-coefficient grids, and the best of the search without depth."""
     grid = [t for t in ledger.trials if t.user_attrs["source"] == WARM and _single(t, space)]

@@ -11,6 +11,7 @@ from typing import Any
 
 from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
+from objectives.blocks import Block
 from objectives.engine import Engine
 from objectives.evaluation import Evaluation
 from objectives.objective import Objective
@@ -109,6 +110,10 @@ class Evaluator:
         if key not in self._evaluations:
             self._evaluations[key] = Evaluation(self.resident, objectives, self.engine)
         return self._evaluations[key]
+
+    def blocks(self, split: Split) -> tuple[Block, ...]:
+        """The blocks of the study's own objectives."""
+        return self.evaluation(self.objectives).blocks(split)
 
     def plan_record(self) -> dict[str, Any]:
         """How the study's own objectives were scored: tokens a pass, and all batches by split."""

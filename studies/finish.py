@@ -25,13 +25,14 @@ from studies.comparison import (
 from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
-from studies.evaluator import Evaluator, count_test_reads
+from studies.evaluator import count_test_reads
 from studies.ledger import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.pictures import rows_over_depth
 from studies.provenance import runtime_facts, study_digest, with_commits
 from studies.racing import saved
+from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.tracking import Summary
@@ -54,7 +55,7 @@ def finished(study: StudyFile, identities: Mapping[str, str]) -> dict[str, Any] 
 def finish(
     study: StudyFile,
     objectives: ObjectiveSet,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     own: Search,
     rival: Search | None,
 ) -> tuple[dict[str, Any], Summary]:
@@ -112,7 +113,7 @@ def _report(study: StudyFile) -> tuple[Path | None, Sequence[Path]]:
 def _rows(
     study: StudyFile,
     objectives: ObjectiveSet,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     own: Search,
     winner: Confirmed,
     rival: Search | None,
@@ -128,14 +129,14 @@ def _rows(
     return [*rows, Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
 
 
-def _score(row: Row, evaluator: Evaluator) -> ScoredRow:
+def _score(row: Row, evaluator: Scorer) -> ScoredRow:
     scored = evaluator.score(row.recipe, "test", why=row.name, objectives=row.objectives)
     return ScoredRow(row.name, scored.sets)
 
 
 def _results(
     study: StudyFile,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     own: Search,
     finals: Sequence[Confirmed],
     scored: Sequence[ScoredRow],
