@@ -73,6 +73,19 @@ def make_blocks(
     return (*blocks, *(Block(split, len(blocks) + i, (), place) for i, place in enumerate(own)))
 
 
+def blocks_digest(objectives: Sequence[Objective], blocks: Sequence[Block]) -> str:
+    """Sha256, in hex, of what is asked in which block: the same for equal plans only."""
+    digest = hashlib.sha256()
+    for objective in objectives:
+        digest.update(f"{objective.name}\0".encode())
+    for block in blocks:
+        digest.update(f"\n{block.split} {block.runs}\0".encode())
+        for ask in block.asks:
+            asked = [(r.prompt.key, r.want, r.response, r.writing) for r in ask.requests]
+            digest.update(f"{ask.objective} {ask.example.id} {asked}\0".encode())
+    return digest.hexdigest()
+
+
 def _prompt(ask: Ask) -> str:
     if ask.requests:
         return ask.requests[0].prompt.key

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-from objectives.blocks import Ask, Block, make_blocks
+from objectives.blocks import Ask, Block, blocks_digest, make_blocks
 from objectives.engine import Engine
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
@@ -15,6 +15,18 @@ from objectives.request import Reply, Request
 
 BlockScores = tuple[tuple[ExampleScore, ...], ...]
 """Scores of one block, by objective."""
+
+
+class BlockStore(Protocol):
+    """Keeps the blocks of one candidate, so that a scoring that was cut short goes on."""
+
+    def get(self, index: int, /) -> BlockScores | None:
+        """What a block got before; None if it must be scored now."""
+        ...
+
+    def put(self, index: int, scores: BlockScores, /) -> None:
+        """Keep what a block got just now."""
+        ...
 
 
 class Evaluation:
@@ -33,6 +45,7 @@ class Evaluation:
         self._engine = engine or Engine()
         self._blocks: dict[Split, tuple[Block, ...]] = {}
         self._plans: dict[tuple[Split, int], Plan] = {}
+        self._digests: dict[Split, str] = {}
 
     def blocks(self, split: Split) -> tuple[Block, ...]:
         """The blocks of a split in their fixed order; the first ones represent the whole."""
@@ -41,6 +54,12 @@ class Evaluation:
             made = make_blocks(self._objectives, split, settings.block, settings.seed)
             self._blocks[split] = made
         return self._blocks[split]
+
+    def digest(self, split: Split) -> str:
+        """Sha256, in hex, of what is asked in the blocks of a split."""
+        if split not in self._digests:
+            self._digests[split] = blocks_digest(self._objectives, self.blocks(split))
+        return self._digests[split]
 
     def score(self, block: Block) -> BlockScores:
         """Scores of one block's examples, one tuple per objective, in the block's order.
@@ -68,7 +87,10 @@ class Evaluation:
         return tuple(map(tuple, found))
 
     def score_sets(
-        self, split: Split, stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None
+        self,
+        split: Split,
+        stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
+        store: BlockStore | None = None,
     ) -> tuple[ScoreSet, ...]:
         """The examples of a split, in the order of the data, one set per objective.
 
@@ -76,15 +98,26 @@ class Evaluation:
             split: which examples.
             stops: told after each block but the last its index and all scores so far; if it says
                 so, no further block is scored, and the sets hold what was.
+            store: asked before a block is scored, and told after.
         """
         found: list[dict[str, ExampleScore]] = [{} for _ in self._objectives]
         blocks = self.blocks(split)
         for block in blocks:
-            for own, scores in zip(found, self.score(block), strict=True):
+            for own, scores in zip(found, self._kept(block, store), strict=True):
                 own |= {score.id: score for score in scores}
             if stops and block is not blocks[-1] and stops(block.index, self._sets(split, found)):
                 break
         return self._sets(split, found)
+
+    def _kept(self, block: Block, store: BlockStore | None) -> BlockScores:
+        """A block's scores, out of the store or into it."""
+        if store is None:
+            return self.score(block)
+        scores = store.get(block.index)
+        if scores is None:
+            scores = self.score(block)
+            store.put(block.index, scores)
+        return scores
 
     def _sets(
         self, split: Split, found: Sequence[Mapping[str, ExampleScore]]

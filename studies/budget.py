@@ -9,15 +9,21 @@ from optuna.trial import FrozenTrial
 
 from search.warm_start import WARM
 
+_TIME_OVER = "timeout: the time is over"
+
+
+class TimeOverError(Exception):
+    """The time of a search ended while a candidate was scored."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a search ends; the trial being scored is finished first.
+    """When a search ends; the trial being scored is finished first, unless the time is over.
 
     Attributes:
         trials: finished trials, those of earlier runs included; None for any number.
-        deadline: `time.monotonic()` at which no further trial begins; None for never. A clock that
-            is set moves neither.
+        deadline: `time.monotonic()` at which no further block of items begins; None for never. A
+            clock that is set moves neither.
         items: examples scored on the selection split, over all trials.
         target: a selection score at which the search is content.
         patience: proposed trials in a row that were no better than the best before; the first
@@ -41,9 +47,19 @@ class Limits:
             return f"items: {items:,} examples are scored"
         if self.patience is not None and (idle := without_gain(trials)) >= self.patience:
             return f"patience: {idle} trials brought no gain"
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            return "timeout: the time is over"
-        return None
+        return _TIME_OVER if self._late() else None
+
+    def check_time(self) -> None:
+        """Refuse to begin a further block of items.
+
+        Raises:
+            TimeOverError: the deadline has passed; its text is the reason, in words.
+        """
+        if self._late():
+            raise TimeOverError(_TIME_OVER)
+
+    def _late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
 
 
 def items_scored(trials: Sequence[FrozenTrial]) -> int:

@@ -18,6 +18,7 @@ from objectives.objective import Objective
 from objectives.records import ScoreSet, Split, combined
 from objectives.smooth import smooth_scores
 from search.candidate import members
+from studies.half_scored import Part
 from studies.paths import TEST_READS
 
 
@@ -65,6 +66,7 @@ class Evaluator:
         why: str = "",
         objectives: Sequence[Objective] | None = None,
         stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
+        parts: Callable[[str], Part] | None = None,
     ) -> Scored:
         """Write the recipe into the live model and score it on a split.
 
@@ -76,6 +78,7 @@ class Evaluator:
             why: who asks, for that log.
             objectives: others than the study's own.
             stops: as in `Evaluation.score_sets`; of a recipe without views.
+            parts: where blocks are kept that must not be scored twice, by what is asked in them.
 
         Raises:
             UserError: the recipe is not of the resident models, or has no view for an objective.
@@ -91,9 +94,10 @@ class Evaluator:
             self.resident.become(model)
             built = time.perf_counter()
             evaluation = self.evaluation([chosen[i] for i in places])
-            sets |= dict(zip(places, evaluation.score_sets(split, stops), strict=True))
+            part = parts(f"{evaluation.digest(split)} {why}") if parts else None
+            sets |= dict(zip(places, evaluation.score_sets(split, stops, part), strict=True))
             seconds["build"] += built - start
-            seconds["score"] += time.perf_counter() - built
+            seconds["score"] += time.perf_counter() - built + (part.spent if part else 0.0)
         return Scored(tuple(sets[i] for i in range(len(chosen))), seconds)
 
     def signal(self, sets: Sequence[ScoreSet]) -> float:

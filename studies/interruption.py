@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets the running trial finish, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first lets the running block of items finish, the second stops now."""
 
 import signal
 import threading
@@ -54,11 +54,20 @@ class Interruption:
         if not self._in_trial or self._asked is not None:
             raise Stopped(number)
         self._asked = number
-        warn("Stopping after the running trial, which is kept. Once more to stop now, without it.")
+        warn("Stopping after the running block of items, which is kept. Once more to stop now.")
+
+    def check(self) -> None:
+        """To be called between two blocks of items, where all scores are stored.
+
+        Raises:
+            Stopped: a signal came meanwhile.
+        """
+        if self._asked is not None:
+            raise Stopped(self._asked)
 
     @contextmanager
     def trial(self) -> Iterator[None]:
-        """Hold the first signal back until the block is done.
+        """Hold the first signal back until the trial is told, or `check` is called in it.
 
         Raises:
             Stopped: one came meanwhile.
@@ -68,5 +77,4 @@ class Interruption:
             yield
         finally:
             self._in_trial = False
-        if self._asked is not None:
-            raise Stopped(self._asked)
+        self.check()

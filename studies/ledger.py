@@ -60,8 +60,8 @@ class Outcome:
 class Ledger:
     """One search in a study's journal. Only one process may write to it at a time.
 
-    A trial is written once, whole, when it is finished: a study that is killed loses at most the
-    trial it was scoring.
+    A trial is written once, whole, when it is finished: of a trial that was being scored
+    when a study was killed, `studies.half_scored` keeps the blocks.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ def run_study(
         accept_changes: go on although keys that alter no trial have changed.
 
     Raises:
-        Stopped: by SIGINT or SIGTERM, after the running trial.
+        Stopped: by SIGINT or SIGTERM, after the running block of items.
         UserError: models, data or ledger that do not fit the file, or another running process.
         ObjectiveError: data that cannot be scored.
     """

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
+from merge_ops.recipe import Recipe
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
 from objectives.records import ScoreSet, check_finite
@@ -14,8 +16,10 @@ from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
 from search.warm_start import WARM
 from studies.breaker import hopeless
-from studies.budget import Limits
+from studies.budget import Limits, TimeOverError
+from studies.console import warn
 from studies.evaluator import Evaluator
+from studies.half_scored import HalfScored, Part, forget_told
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
@@ -70,23 +74,51 @@ def run_search(
 
     Raises:
         UserError: trials fail again and again; the reason is theirs.
-        Stopped: somebody asked for it; the running trial was finished first.
+        Stopped: somebody asked for it; the running block of items was finished and stored first.
     """
     begun = len(ledger.trials)
+
+    def before_block() -> None:
+        interruption.check()
+        limits.check_time()
+
+    forget_told(evaluator.folder, ledger.trials)
     while (ended := limits.reached(ledger.trials)) is None:
-        with interruption.trial():
-            start = time.perf_counter()
-            proposal, source = _next(plan, ledger.trials)
-            if proposal is None:
-                return "the sampler has no further point"
-            suggest = time.perf_counter() - start
-            on_trial(
-                ledger.tell(_score(plan, proposal, source, evaluator, suggest, ledger.trials))
-            )
+        try:
+            with interruption.trial():
+                trial = _run_trial(plan, ledger, evaluator, before_block)
+                if trial is None:
+                    return "the sampler has no further point"
+                on_trial(trial)
+        except TimeOverError as over:
+            return str(over)
         reason = hopeless(ledger.trials, begun)
         if reason is not None:
             raise UserError(reason)
     return ended
+
+
+def _run_trial(
+    plan: SearchPlan, ledger: Ledger, evaluator: Evaluator, before_block: Callable[[], None]
+) -> FrozenTrial | None:
+    """Propose, score and tell one trial; None if there is no further point."""
+    start = time.perf_counter()
+    proposal, source = _next(plan, ledger.trials)
+    if proposal is None:
+        return None
+    suggest = time.perf_counter() - start
+    recipe = plan.space.decode(proposal.values)
+    digest = evaluator.digest(recipe)
+    half = HalfScored(evaluator.folder, digest)
+    if len(half):
+        warn(f"trial {len(ledger.trials)} goes on behind {len(half)} blocks scored before")
+    parts = partial(Part, blocks=half, before_block=before_block)
+    given = Outcome(
+        proposal.values, digest, source, (), None, "", {"suggest": suggest}, proposal.tags
+    )
+    trial = ledger.tell(_score(given, recipe, plan.racer, evaluator, ledger.trials, parts))
+    half.forget()
+    return trial
 
 
 def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal | None, str]:
@@ -97,17 +129,15 @@ def _next(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> tuple[Proposal | N
 
 
 def _score(
-    plan: SearchPlan,
-    proposal: Proposal,
-    source: str,
+    given: Outcome,
+    recipe: Recipe,
+    racer: Racer | None,
     evaluator: Evaluator,
-    suggest: float,
     trials: Sequence[FrozenTrial],
+    parts: Callable[[str], Part],
 ) -> Outcome:
     """Score one point; a point that cannot be scored becomes a failed trial with its reason."""
-    recipe = plan.space.decode(proposal.values)
-    digest = evaluator.digest(recipe)
-    racer, worth = plan.racer, list[float | None]([None])
+    worth = list[float | None]([None])
 
     def stops(block: int, sets: tuple[ScoreSet, ...]) -> bool:
         assert racer is not None
@@ -115,24 +145,13 @@ def _score(
         return worth[0] is not None
 
     try:
-        scored = evaluator.score(recipe, "selection", stops=stops if racer else None)
+        scored = evaluator.score(recipe, "selection", stops=stops if racer else None, parts=parts)
         check_finite(scored.sets)
         value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
     except (UserError, ObjectiveError) as error:
-        return Outcome(
-            proposal.values,
-            digest,
-            source,
-            (),
-            None,
-            str(error),
-            {"suggest": suggest},
-            proposal.tags,
-        )
-    seconds = {"suggest": suggest, **scored.seconds}
-    found = Outcome(
-        proposal.values, digest, source, scored.sets, value, "", seconds, proposal.tags
-    )
+        return replace(given, reason=str(error))
+    seconds = {**given.seconds, **scored.seconds}
+    found = replace(given, sets=scored.sets, value=value, seconds=seconds)
     if racer is None or worth[0] is None:
         return found
     items = sum(len(own.scores) for own in scored.sets)

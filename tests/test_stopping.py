@@ -14,9 +14,11 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from merge_ops.errors import UserError
+from objectives.evaluation import BlockScores
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
 from studies.changes import SETTINGS
+from studies.half_scored import Part
 from studies.ledger import Ledger, Outcome, read_trials
 from studies.owner import LOCK, sole_writer
 from studies.run import run_study
@@ -38,9 +40,9 @@ def warm(small_study: MakeStudy) -> None:
     run_study(read_study(small_study("preference", out="warm", trials=1, compare=False)))
 
 
-def running(small_study: MakeStudy, out: str) -> tuple[Path, Forked]:
+def running(small_study: MakeStudy, out: str, **changes: Any) -> tuple[Path, Forked]:
     """A study of many trials, two of which are done."""
-    path = small_study("preference", out=out, trials=500, compare=False)
+    path = small_study("preference", out=out, trials=500, compare=False, **changes)
     forked = start(path)
     forked.wait_for_trials(2)
     return path, forked
@@ -48,20 +50,39 @@ def running(small_study: MakeStudy, out: str) -> tuple[Path, Forked]:
 
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_lets_the_running_trial_finish(
-    small_study: MakeStudy, number: signal.Signals, code: int
+def test_the_first_signal_lets_the_running_block_finish(
+    small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
-    path, forked = running(small_study, f"first-{code}")
+    put = Part.put
+
+    def slowly(self: Part, index: int, scores: BlockScores) -> None:
+        time.sleep(0.5 if index >= 3 else 0.0)
+        put(self, index, scores)
+
+    monkeypatch.setattr(Part, "put", slowly)
+    path, forked = running(small_study, f"first-{code}", racing={"rule": "off", "block": 4})
+    time.sleep(0.6)  # in the middle of a trial of ten blocks, seven of which are slow
+    begun = time.monotonic()
     os.kill(forked.pid, number)
     assert forked.wait() == code
+    assert time.monotonic() - begun < 3.0
     said = forked.said.read_text()
-    assert "Stopping after the running trial" in said
+    assert "Stopping after the running block of items" in said
     assert f"to go on from here: mergetuna run {path}" in said
     assert "Traceback" not in said
     out = read_study(path).out
     assert len(read_trials(out)) == 2 + forked.count()
-    assert not (out / "results.json").exists()
+    (half,) = out.glob("half-scored-*")
     assert (out / LOCK).read_text() == ""
+    stored = len(half.read_bytes().splitlines())
+    assert stored >= 3
+    again = start(path)
+    again.wait_for_trials(1)
+    os.kill(again.pid, signal.SIGKILL)
+    again.wait()
+    assert f"trial 2 goes on behind {stored} blocks" in again.said.read_text()
+    assert not half.exists()
+    assert not (out / "results.json").exists()
 
 
 @pytest.mark.usefixtures("warm")
