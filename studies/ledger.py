@@ -75,7 +75,8 @@ class Ledger:
             dimensions: what it varies.
             disk_wait: seconds that a write waits for room on a full disk.
         """
-        self._folder = folder
+        self.name = name
+        self.folder = self._folder = folder
         self._disk_wait = disk_wait
         path = folder / JOURNAL
         if path.is_symlink():

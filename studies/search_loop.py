@@ -23,6 +23,7 @@ from studies.half_scored import HalfScored, Part, forget_told
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
+from studies.scorer import Scored, Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +147,35 @@ def _score(
 
     try:
         scored = evaluator.score(recipe, "selection", stops=stops if racer else None, parts=parts)
+    except (UserError, ObjectiveError) as error:
+        return replace(given, reason=str(error))
+    return judged(given, scored, worth[0], racer, evaluator)
+
+
+def judged(
+    given: Outcome,
+    scored: Scored,
+    worth: float | None,
+    racer: Racer | None,
+    evaluator: Scorer,
+) -> Outcome:
+    """What became of a scored point.
+
+    Args:
+        given: what was known before.
+        scored: its scores; the first blocks' where racing stopped it.
+        worth: what it is worth then, or None.
+        racer: who stopped it.
+        evaluator: knows what the search maximises.
+    """
+    try:
         check_finite(scored.sets)
-        value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
+        value = evaluator.signal(scored.sets) if worth is None else worth
     except (UserError, ObjectiveError) as error:
         return replace(given, reason=str(error))
     seconds = {**given.seconds, **scored.seconds}
     found = replace(given, sets=scored.sets, value=value, seconds=seconds)
-    if racer is None or worth[0] is None:
+    if racer is None or worth is None:
         return found
     items = sum(len(own.scores) for own in scored.sets)
     return replace(found, scores=racer.in_order(scored.sets), stopped=items)

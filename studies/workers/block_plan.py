@@ -1,12 +1,10 @@
 """Which pieces a candidate is scored in, and how their scores become sets."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from merge_ops.recipe import Recipe
-from objectives.blocks import Block, make_blocks
+from objectives.blocks import Block, blocks_digest, make_blocks
 from objectives.evaluation import BlockScores, gathered
 from objectives.objective import Objective
 from objectives.records import SPLITS, ExampleScore, ScoreSet, Split
@@ -42,6 +40,7 @@ class BlockPlan:
     seed: int
     tasks: Mapping[str, str]
     _blocks: dict[Key, tuple[Block, ...]] = field(default_factory=dict)
+    _digests: dict[Key, str] = field(default_factory=dict)
 
     def named(self, objectives: Sequence[Objective] | None) -> str:
         """The name of a set of objectives; the study's own if none is given."""
@@ -80,15 +79,18 @@ class BlockPlan:
             for i, (model, places, block) in enumerate(wanted)
         ]
 
+    def part(self, variant: str, places: tuple[int, ...], split: Split) -> str:
+        """Sha256, in hex, of what is asked in the blocks of some objectives."""
+        key = (variant, places, split)
+        if key not in self._digests:
+            chosen = [self.variants[variant][i] for i in places]
+            self._digests[key] = blocks_digest(chosen, self.blocks(*key))
+        return self._digests[key]
+
     def digest(self) -> str:
-        """Sha256, in hex, of which examples of the study's own objectives stand in which block."""
+        """The same of the study's own objectives, on all splits."""
         places = tuple(range(len(self.variants[MAIN])))
-        digest = hashlib.sha256()
-        for split in SPLITS:
-            for block in self.blocks(MAIN, places, split):
-                asked = [[ask.objective, ask.example.id] for ask in block.asks]
-                digest.update(json.dumps([split, block.index, block.runs, asked]).encode())
-        return digest.hexdigest()
+        return " ".join(self.part(MAIN, places, split) for split in SPLITS)
 
     def sets(self, pieces: Sequence[Piece], scores: Sequence[BlockScores]) -> tuple[ScoreSet, ...]:
         """The first `scores` of a candidate's pieces, as sets in the order of the data."""

@@ -8,20 +8,39 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
-from objectives.records import ScoreSet, check_finite
+from objectives.records import ScoreSet
 from search.in_flight import AFTER, SERIAL, Pending, serial_of
 from search.proposer import Proposal
 from search.warm_start import WARM
 from studies.breaker import hopeless
-from studies.budget import Limits
+from studies.budget import TIME_OVER, Limits
+from studies.half_scored import HalfScored, forget_told
 from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
-from studies.search_loop import SearchPlan
+from studies.search_loop import SearchPlan, judged
 from studies.workers.job import Job
 from studies.workers.points import Asked, Points
 from studies.workers.remote import RemoteEvaluator
 
 _NO_POINT = "the sampler has no further point"
+
+
+def coordinate(
+    plan: SearchPlan,
+    ledger: Ledger,
+    evaluator: RemoteEvaluator,
+    limits: Limits,
+    interruption: Interruption,
+    on_trial: Callable[[FrozenTrial], None],
+) -> str:
+    """What `run_search` is to one live model; returns why the search ended, in words.
+
+    Raises:
+        UserError: trials fail again and again, or no worker is left.
+        Stopped: somebody asked for it; the blocks that were being scored are kept.
+    """
+    points = Points(ledger.folder, ledger.name, ledger.trials)
+    return Coordinator(plan, ledger, evaluator, limits, interruption, on_trial, points).run()
 
 
 @dataclass(slots=True)
@@ -35,7 +54,7 @@ class Coordinator:
         plan: what is searched, and by whom.
         ledger: written by nobody else.
         evaluator: through workers.
-        limits: when it ends; what is in flight then is finished.
+        limits: when it ends; what is in flight then is finished, unless the time is over.
         interruption: ends it between two blocks.
         on_trial: told each finished trial.
         points: those in flight.
@@ -54,6 +73,8 @@ class Coordinator:
     _ended: str | None = None
     _begun: int = 0
     _hopeless: str | None = None
+    _digests: dict[int, str] = field(default_factory=dict)
+    _stores: dict[str, HalfScored] = field(default_factory=dict)
     _serials: set[int] = field(default_factory=set)
     _next_serial: int = 0
 
@@ -68,6 +89,7 @@ class Coordinator:
             Stopped: somebody asked for it; the blocks that were being scored are kept.
         """
         self._begun = len(self.ledger.trials)
+        forget_told(self.evaluator.folder, self.ledger.trials)
         self._serials = {serial_of(t) for t in self.ledger.trials} | self.points.open.keys()
         self._left = [self.points.open[serial] for serial in sorted(self.points.open)]
         with self.interruption.trial():
@@ -79,7 +101,9 @@ class Coordinator:
 
     def _halted(self) -> bool:
         """Whether no further block is to be given away; what is being scored is still kept."""
-        return self._hopeless is not None or self.interruption.asked
+        if self.limits.late():
+            self._ended = TIME_OVER
+        return self._ended == TIME_OVER or self._hopeless is not None or self.interruption.asked
 
     def _next(self) -> Job | None:
         """What an idle worker shall score: a point that an earlier run left, or a new one."""
@@ -140,8 +164,11 @@ class Coordinator:
                 self._worth[serial] = worth
             return worth is not None
 
+        digest = self.evaluator.digest(recipe)
+        store = self._stores.setdefault(digest, HalfScored(self.evaluator.folder, digest))
+        self._digests[serial] = digest
         try:
-            job = self.evaluator.job(recipe, "selection", stops=stops)
+            job = self.evaluator.job(recipe, "selection", stops=stops, store=store)
         except (UserError, ObjectiveError) as error:
             self._tell(asked, replace(self._blank(asked), reason=str(error)))
             return None
@@ -156,12 +183,15 @@ class Coordinator:
     def _tell(self, asked: Asked, outcome: Outcome) -> None:
         self.on_trial(self.ledger.tell(outcome))
         self.points.told(asked.point.serial)
+        digest = self._digests.pop(asked.point.serial)
+        if digest not in self._digests.values():  # equal points share their blocks
+            self._stores.pop(digest).forget()
         self._hopeless = self._hopeless or hopeless(self.ledger.trials, self._begun)
 
     def _blank(self, asked: Asked) -> Outcome:
         """What is known of a trial before it is scored."""
         point = asked.point
-        digest = self.evaluator.digest(self.plan.space.decode(point.values))
+        digest = self._digests[point.serial]
         tags = {**point.tags, SERIAL: point.serial, AFTER: point.after}
         seconds = {"suggest": asked.suggest}
         return Outcome(point.values, digest, asked.source, (), None, "", seconds, tags)
@@ -172,15 +202,4 @@ class Coordinator:
         if job.reason:
             return replace(blank, reason=job.reason)
         scored = self.evaluator.scored(job)
-        try:
-            check_finite(scored.sets)
-            value = self.evaluator.signal(scored.sets) if worth is None else worth
-        except (UserError, ObjectiveError) as error:
-            return replace(blank, reason=str(error))
-        seconds = {**blank.seconds, **scored.seconds}
-        found = replace(blank, sets=scored.sets, value=value, seconds=seconds)
-        racer = self.plan.racer
-        if racer is None or worth is None:
-            return found
-        items = sum(len(own.scores) for own in scored.sets)
-        return replace(found, scores=racer.in_order(scored.sets), stopped=items)
+        return judged(blank, scored, worth, self.plan.racer, self.evaluator)

@@ -1,7 +1,7 @@
 """One candidate on its way through the workers, block by block."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from objectives.evaluation import BlockScores
@@ -24,9 +24,9 @@ class Job:
     Attributes:
         pieces: in order.
         stops: told the scores of the first pieces; true if no further one is wanted.
-        keep: told each new result; the place to write it down.
+        keep: told each new result.
         number: a number of its own.
-        scores: results, by index; at first those that an earlier run has kept.
+        scores: results, by index.
         reason: why it failed, or an empty string.
         seconds: by phase, of all pieces.
     """
@@ -34,7 +34,7 @@ class Job:
     number: int
     pieces: Sequence[Piece]
     stops: Callable[[Prefix], bool] = lambda _: False
-    keep: Callable[[int, BlockScores], None] = lambda *_: None
+    keep: Callable[[Piece, Answer], None] = lambda *_: None
     scores: dict[int, BlockScores] = field(default_factory=dict)
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=lambda: {"build": 0.0, "score": 0.0})
@@ -43,7 +43,9 @@ class Job:
     _looked: int = 0
     _ended: bool = False
 
-    def __post_init__(self) -> None:
+    def restore(self, scores: Mapping[int, BlockScores]) -> None:
+        """Begin with results that an earlier run has kept."""
+        self.scores |= scores
         self._look()
 
     @property
@@ -74,7 +76,7 @@ class Job:
         self.seconds["build"] += answer.build
         self.seconds["score"] += answer.score
         self.scores[piece.index] = answer.scores
-        self.keep(piece.index, answer.scores)
+        self.keep(piece, answer)
         self._look()
 
     def fail(self, reason: str) -> None:

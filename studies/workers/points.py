@@ -84,6 +84,11 @@ class Points:
         self._lines = len(self.open)
 
 
+def points_left(folder: Path) -> bool:
+    """Whether an earlier run left points in flight, which any other run must take up first."""
+    return any(path.stat().st_size for path in folder.glob(f"*-{POINTS}"))
+
+
 def _line(asked: Asked) -> str:
     point = asked.point
     facts = [point.serial, point.after, dict(point.values), dict(point.tags)]

@@ -9,14 +9,15 @@ from typing import Any
 from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe
 from objectives.blocks import Block
-from objectives.evaluation import BlockScores
 from objectives.objective import Objective
 from objectives.records import ScoreSet, Split, combined
 from objectives.smooth import smooth_scores
 from studies.evaluator import Scored, log_test_read
+from studies.half_scored import Blocks, Kept
 from studies.workers.bench import Facts
 from studies.workers.block_plan import MAIN, BlockPlan
 from studies.workers.job import Job, Prefix
+from studies.workers.protocol import Answer, Piece
 from studies.workers.scheduler import Scheduler
 
 
@@ -80,8 +81,7 @@ class RemoteEvaluator:
         *,
         variant: str = MAIN,
         stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
-        keep: Callable[[int, BlockScores], None] = lambda *_: None,
-        kept: Mapping[int, BlockScores] | None = None,
+        store: Blocks | None = None,
     ) -> Job:
         """A recipe to be scored.
 
@@ -90,8 +90,7 @@ class RemoteEvaluator:
             split: of the examples.
             variant: which set of objectives.
             stops: told the index of each block in order and all scores so far.
-            keep: told the index and scores of each piece as it comes.
-            kept: pieces that an earlier run has scored.
+            store: where its blocks are kept, and may be found.
 
         Raises:
             UserError: the recipe has no view for an objective.
@@ -102,7 +101,19 @@ class RemoteEvaluator:
         def stopped(prefix: Prefix) -> bool:
             return stops is not None and stops(len(prefix) - 1, self.plan.sets(pieces, prefix))
 
-        return Job(number, pieces, stopped, keep, dict(kept or {}))
+        if store is None:
+            return Job(number, pieces, stopped)
+        keys = {p.places: f"{self.plan.part(variant, p.places, split)} " for p in pieces}
+        found = {p.index: store.get(keys[p.places], p.block) for p in pieces}
+
+        def keep(piece: Piece, answer: Answer) -> None:
+            store.put(keys[piece.places], piece.block, Kept(answer.scores, answer.score))
+
+        job = Job(number, pieces, stopped, keep)
+        for kept in (kept for kept in found.values() if kept):
+            job.seconds["score"] += kept.seconds
+        job.restore({i: kept.scores for i, kept in found.items() if kept})
+        return job
 
     def scored(self, job: Job) -> Scored:
         """The scores of a job that has ended, as far as it was scored."""

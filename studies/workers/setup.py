@@ -2,16 +2,18 @@
 
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 from merge_ops.errors import UserError
 from merge_ops.rewriting import find_method
 from studies.console import warn
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
-from studies.workers.bench import Order
+from studies.workers.bench import Order, open_bench
 from studies.workers.block_plan import block_plan
+from studies.workers.in_process import InProcess
+from studies.workers.protocol import Workers
 from studies.workers.ray_cluster import connected, nodes
 from studies.workers.ray_pool import RayPool, Room, actor_maker
 from studies.workers.remote import RemoteEvaluator
@@ -35,9 +37,15 @@ class Crew:
 
 @contextmanager
 def remote_evaluator(
-    study: StudyFile, crew: Crew, objectives: ObjectiveSet, known: Mapping[str, str]
+    study: StudyFile, crew: Crew | None, objectives: ObjectiveSet, known: Mapping[str, str]
 ) -> Iterator[RemoteEvaluator]:
     """An evaluator whose workers load the study's models.
+
+    Args:
+        study: the checked file, with its statistics.
+        crew: who; None for this process alone.
+        objectives: the study's.
+        known: sha256 of the models.
 
     Raises:
         UserError: no Ray, no worker, or a study that one process must begin.
@@ -50,26 +58,35 @@ def remote_evaluator(
         )
     plan = block_plan(study.config, objectives)
     threads = study.config.runtime.threads or 1
-    with connected(crew.address, threads * (crew.workers or 1)) as ray:
-        room = _room(study, crew, sum(node.gpus for node in nodes(ray)), threads)
-        order = Order(
-            file=str(study.file.path.resolve()),
-            out=str(study.out.resolve()),
-            identities=dict(known),
-            host=socket.gethostname(),
-            data=plan.digest(),
-            threads=threads,
-            shard=room.gpus > 1,
-        )
-        pool = RayPool(ray, actor_maker(ray), order, room)
+    order = Order(
+        file=str(study.file.path.resolve()),
+        out=str(study.out.resolve()),
+        identities=dict(known),
+        host=socket.gethostname(),
+        data=plan.digest(),
+    )
+    with ExitStack() as stack:
+        if crew is None:
+            bench = open_bench(order)
+            workers: Workers = InProcess(bench)
+            facts = bench.facts()
+        else:
+            workers = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
+            facts = workers.open()
+        yield RemoteEvaluator(facts, plan, Scheduler(workers), study.out, known, objectives.smooth)
+
+
+@contextmanager
+def _pool(study: StudyFile, crew: Crew, order: Order) -> Iterator[RayPool]:
+    """Ray's workers, as they start; ended in the end."""
+    with connected(crew.address, order.threads * (crew.workers or 1)) as ray:
+        room = _room(study, crew, sum(node.gpus for node in nodes(ray)), order.threads)
+        pool = RayPool(ray, actor_maker(ray), replace(order, shard=room.gpus > 1), room)
+        on = f"{room.gpus} GPUs" if room.gpus else f"{room.cpus} CPUs"
+        count = "as many workers as fit" if room.workers is None else f"{room.workers} workers"
+        warn(f"{study.config.name}: {count}, {on} each")
         try:
-            facts = pool.open()
-            on = f"{room.gpus} GPUs" if room.gpus else f"{room.cpus} CPUs"
-            count = "as many workers as fit" if room.workers is None else f"{room.workers} workers"
-            warn(f"{study.config.name}: {count}, {on} each, the first one on {facts.host}")
-            scheduler = Scheduler(pool)
-            smooth = objectives.smooth
-            yield RemoteEvaluator(facts, plan, scheduler, study.out, known, smooth)
+            yield pool
         finally:
             pool.close()
 
