@@ -123,15 +123,7 @@ class Evaluation:
         self, split: Split, found: Sequence[Mapping[str, ExampleScore]]
     ) -> tuple[ScoreSet, ...]:
         """What was scored, as sets."""
-        return tuple(
-            ScoreSet(
-                o.name,
-                o.average,
-                o.weight,
-                tuple(own[e.id] for e in o.examples(split) if e.id in own),
-            )
-            for o, own in zip(self._objectives, found, strict=True)
-        )
+        return gathered(self._objectives, split, found)
 
     def replies(self, split: Split) -> Iterator[tuple[Ask, tuple[Reply, ...]]]:
         """What the model says to each example's requests, unjudged, block by block."""
@@ -164,6 +156,21 @@ class Evaluation:
                         f"{objective.name}: {ask.example.id}: its score is {value}."
                     )
         return objective.judge(ask.example, own)
+
+
+def gathered(
+    objectives: Sequence[Objective], split: Split, found: Sequence[Mapping[str, ExampleScore]]
+) -> tuple[ScoreSet, ...]:
+    """Scores by example id, one mapping per objective, as sets in the order of the data."""
+    return tuple(
+        ScoreSet(
+            o.name,
+            o.average,
+            o.weight,
+            tuple(own[e.id] for e in o.examples(split) if e.id in own),
+        )
+        for o, own in zip(objectives, found, strict=True)
+    )
 
 
 def score_all(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from merge_ops.errors import UserError
 from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate
+from search.in_flight import Pending, unused
 from search.proposer import Proposal, derived_seed, unit_to_value
 
 if TYPE_CHECKING:
@@ -49,9 +50,11 @@ class GridProposer:
         self._size = math.prod(map(len, self._axes))
         self._seed = derived_seed(seed, "grid")
 
-    def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal | None:
+    def propose(
+        self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
+    ) -> Proposal | None:
         """The next point of the grid, or None where all were proposed."""
-        place = sum(PLACE in t.user_attrs for t in trials)
+        place = unused(PLACE, trials, pending)
         if place >= self._size:
             return None
         rest, values = self._shuffled(place), {}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate, Point
+from search.in_flight import Pending
 from search.proposer import Proposal, derived_seed, unit_to_value, value_to_unit
 from search.racing import STOPPED
 
@@ -45,12 +46,16 @@ class M2n2Proposer:
         self._seen = 0
         self._archive: list[tuple[Point, Numbers]] = []
 
-    def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal:
-        """A child of the archive as it is after `trials`."""
+    def propose(
+        self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
+    ) -> Proposal:
+        """A child of the archive after `trials`; of points in flight only the number counts."""
         for trial in trials[self._seen :]:
             self._enter(trial)
         self._seen = len(trials)
-        random = np.random.default_rng(derived_seed(self._seed, "m2n2", len(trials)))
+        random = np.random.default_rng(
+            derived_seed(self._seed, "m2n2", len(trials) + len(pending))
+        )
         if len(self._archive) < _PARENTS:
             return Proposal({d.name: _anywhere(d, random.random()) for d in self._dimensions})
         scores = np.stack([found for _, found in self._archive])  # (archive, items)

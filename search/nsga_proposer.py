@@ -7,6 +7,7 @@ from optuna.samplers import NSGAIISampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.dimension import Coordinate
+from search.in_flight import Pending, after_of
 from search.optuna_proposer import distribution
 from search.proposer import Proposal, derived_seed
 
@@ -17,8 +18,10 @@ class NsgaProposer:
     """Deb's genetic algorithm with non-dominated sorting, for one objective or several.
 
     Optuna's sampler keeps generations in the attributes of its own trials, which a ledger of
-    whole trials does not hold. A proposer made anew therefore asks for all its points again, in
-    order, and tells their scores: the generator stands where it stood.
+    whole trials does not hold. A proposer made anew therefore asks for all its points again,
+    each after the trials that were finished then, and tells their scores: the generator stands
+    where it stood. Points in flight are running trials to it: a generation ends when enough are
+    scored, and a late result counts in the generation in which its point was proposed.
     """
 
     def __init__(
@@ -31,33 +34,39 @@ class NsgaProposer:
             sampler=NSGAIISampler(population_size=population, seed=derived_seed(seed, "nsga2")),
         )
         self._distributions = {d.name: distribution(d) for d in dimensions}
-        self._seen = 0
-        self._asked: Trial | None = None
-        self._count = 0
+        self._told = 0
+        self._asked: list[Trial] = []
 
-    def propose(self, trials: Sequence[FrozenTrial]) -> Proposal:
+    def propose(self, trials: Sequence[FrozenTrial], pending: Sequence[Pending] = ()) -> Proposal:
         """The next member of the current generation."""
-        for trial in trials[self._seen :]:
-            if PLACE in trial.user_attrs:
-                self._tell(trial)
-            else:
+        begun = {t.user_attrs[PLACE]: after_of(t) for t in trials if PLACE in t.user_attrs}
+        begun |= {p.tags[PLACE]: p.after for p in pending if PLACE in p.tags}
+        place = len(begun)
+        for earlier in range(len(self._asked), place):
+            self._tell(trials, begun[earlier])
+            self._ask()
+        self._tell(trials, len(trials))
+        if place == len(self._asked):
+            self._ask()
+        return Proposal(dict(self._asked[place].params), {PLACE: place})
+
+    def _ask(self) -> None:
+        self._asked.append(self._study.ask(self._distributions))
+
+    def _tell(self, trials: Sequence[FrozenTrial], count: int) -> None:
+        """Let the generator know of the first `count` results."""
+        for trial in trials[self._told : count]:
+            if PLACE not in trial.user_attrs:
                 self._study.add_trial(trial)
-        self._seen = len(trials)
-        asked = self._ask()
-        return Proposal(dict(asked.params), {PLACE: self._count - 1})
+            else:
+                self._finish(self._asked[trial.user_attrs[PLACE]], trial)
+        self._told = max(self._told, count)
 
-    def _ask(self) -> Trial:
-        """The pending point, or a new one."""
-        if self._asked is None:
-            self._asked = self._study.ask(self._distributions)
-            self._count += 1
-        return self._asked
-
-    def _tell(self, trial: FrozenTrial) -> None:
-        asked, self._asked = self._ask(), None
-        if trial.state is TrialState.COMPLETE:
-            for name, value in trial.constraints.items():
-                asked.set_constraint(name, value)
-            self._study.tell(asked, trial.values)
-        else:
+    def _finish(self, asked: Trial, trial: FrozenTrial) -> None:
+        """Tell one of its own points' result."""
+        if trial.state is not TrialState.COMPLETE:
             self._study.tell(asked, state=TrialState.FAIL)
+            return
+        for name, value in trial.constraints.items():
+            asked.set_constraint(name, value)
+        self._study.tell(asked, trial.values)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.dimension import Choice, Coordinate
+from search.in_flight import Pending, serial_of
 from search.proposer import Proposal, derived_seed
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
@@ -27,8 +28,10 @@ def distribution(dimension: Coordinate) -> BaseDistribution:
 class OptunaProposer:
     """Asks a sampler whose seed derives from (study's seed, trials so far).
 
-    The sampler sees a study in memory that holds copies of the finished trials: suggesting a
-    point writes nothing to the ledger.
+    The sampler sees a study in memory that holds copies of the trials, in the order in which
+    they were proposed: suggesting a point writes nothing to the ledger. Points in flight are
+    running trials there, which TPE takes for bad ones (constant liar) and a Gaussian process for
+    what it expects of them, so that workers do not crowd.
     """
 
     def __init__(
@@ -40,12 +43,39 @@ class OptunaProposer:
         self._distributions = {d.name: distribution(d) for d in dimensions}
         self._study = optuna.create_study(directions=["maximize"] * objectives)
         self._seen = 0
+        self._running: dict[int, int] = {}
 
-    def propose(self, trials: Sequence[FrozenTrial]) -> Proposal:
-        """The sampler's suggestion after `trials`."""
-        self._study.add_trials(trials[self._seen :])
+    def propose(self, trials: Sequence[FrozenTrial], pending: Sequence[Pending] = ()) -> Proposal:
+        """The sampler's suggestion after `trials`, beside the points in flight."""
+        self._learn(trials[self._seen :], pending)
         self._seen = len(trials)
-        self._study.sampler = self._make(derived_seed(self._seed, len(trials)))
+        count = len(trials) + len(pending)
+        self._study.sampler = self._make(derived_seed(self._seed, count))
         trial = self._study.ask(self._distributions)
         self._study.tell(trial, state=TrialState.FAIL)  # samplers pass over failed trials
         return Proposal(dict(trial.params))
+
+    def _learn(self, finished: Sequence[FrozenTrial], pending: Sequence[Pending]) -> None:
+        """Bring the study in memory up to date; its trials stand in the order of proposals."""
+        told = [(serial_of(t), t) for t in finished]
+        known = {serial for serial, _ in told} | self._running.keys()
+        begun = [(p.serial, self._begun(p)) for p in pending if p.serial not in known]
+        for serial, trial in sorted([*told, *begun], key=lambda pair: pair[0]):
+            if serial in self._running:
+                self._end(self._running.pop(serial), trial)
+                continue
+            self._study.add_trial(trial)
+            if trial.state is TrialState.RUNNING:
+                self._running[serial] = len(self._study.get_trials(deepcopy=False)) - 1
+
+    def _begun(self, point: Pending) -> FrozenTrial:
+        return create_trial(
+            state=TrialState.RUNNING,
+            params=dict(point.values),
+            distributions={k: self._distributions[k] for k in point.values},
+        )
+
+    def _end(self, number: int, trial: FrozenTrial) -> None:
+        """A running trial of the study in memory has the outcome of a finished one."""
+        values = trial.values if trial.state is TrialState.COMPLETE else None
+        self._study.tell(number, values, state=trial.state)

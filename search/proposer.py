@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate
+from search.in_flight import Pending
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -27,14 +28,22 @@ class Proposal:
 
 
 class Proposer(Protocol):
-    """Proposes points from the finished trials alone.
+    """Proposes points from the finished trials, and from what is in flight, alone.
 
-    The trials are the only state: a proposer made anew and given the same trials proposes the
-    same point, so a study that was killed goes on as if it had not been.
+    They are its only state: a proposer made anew and given the same proposes the same point, so
+    a study that was killed goes on as if it had not been.
     """
 
-    def propose(self, trials: Sequence["FrozenTrial"], /) -> Proposal | None:
-        """The next point, given all finished trials in order; None where no point is left."""
+    def propose(
+        self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = (), /
+    ) -> Proposal | None:
+        """The next point; None where no point is left.
+
+        Args:
+            trials: all finished ones in the order of their results.
+            pending: points in flight, in the order of their proposals; none where one point is
+                scored at a time.
+        """
         ...
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from search.dimension import Choice, Coordinate
+from search.in_flight import Pending, unused
 from search.proposer import Proposal, derived_seed, unit_to_value
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class QmcProposer:
         self._dimensions = list(dimensions)
         self._seed = derived_seed(seed, "qmc")
 
-    def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal:
-        """The point behind the last one of the sequence that was scored."""
+    def propose(
+        self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
+    ) -> Proposal:
+        """The first point of the sequence that was neither scored nor is being scored."""
         from scipy.stats.qmc import Sobol
 
-        place = sum(PLACE in t.user_attrs for t in trials)
+        place = unused(PLACE, trials, pending)
         sequence = Sobol(len(self._dimensions), scramble=True, rng=self._seed)
         if place:
             sequence.fast_forward(place)

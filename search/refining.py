@@ -18,6 +18,7 @@ from objectives.records import ScoreSet
 from objectives.statistics import Interval, paired_difference
 from search.depth import Depth, even_bands
 from search.dimension import Coordinate, Point
+from search.in_flight import Pending
 from search.proposer import Proposal, Proposer
 from search.racing import STOPPED
 from search.space import SearchSpace
@@ -64,8 +65,16 @@ class RefiningProposer:
         self._seen = 0
         self._sampler: Proposer | None = None
 
-    def propose(self, trials: Sequence["FrozenTrial"]) -> Proposal | None:
-        """The next point of the present stage, or the first of the next."""
+    def propose(
+        self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
+    ) -> Proposal | None:
+        """The next point of the present stage, or the first of the next.
+
+        Raises:
+            ValueError: points are in flight; a stage is judged when all its trials are told.
+        """
+        if pending:
+            raise ValueError("a refined search has one point in flight at a time")
         stage = self._stage(trials)
         if stage != self._now or self._sampler is None:
             self._now, self._mapped, self._seen = stage, [], 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from merge_ops.errors import UserError
 from search.auto import advise
 from search.dimension import Choice, Coordinate
+from search.in_flight import Pending
 from search.proposer import Proposal, Proposer
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ FRONTS = ("tpe", "gp", "nsga2", "qmc", "random", "grid")
 class OnlyPoint:
     """Proposes the one point of a space without dimensions."""
 
-    def propose(self, _trials: Sequence["FrozenTrial"], /) -> Proposal:
+    def propose(
+        self, _trials: Sequence["FrozenTrial"], _pending: Sequence[Pending] = (), /
+    ) -> Proposal:
         """The point, whatever was scored before."""
         return Proposal({})
 

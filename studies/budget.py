@@ -12,7 +12,7 @@ from search.front import front_of, gains, hypervolume, is_front
 from search.warm_start import WARM
 from studies.trial_facts import COPY_OF, SEEDS
 
-_TIME_OVER = "timeout: the time is over"
+TIME_OVER = "timeout: the time is over"
 
 
 class TimeOverError(Exception):
@@ -50,7 +50,7 @@ class Limits:
             return f"items: {items:,} examples are scored"
         if self.patience is not None and (idle := without_gain(trials)) >= self.patience:
             return f"patience: {idle} trials brought no gain"
-        return _TIME_OVER if self._late() else None
+        return TIME_OVER if self.late() else None
 
     def check_time(self) -> None:
         """Refuse to begin a further block of items.
@@ -58,10 +58,11 @@ class Limits:
         Raises:
             TimeOverError: the deadline has passed; its text is the reason, in words.
         """
-        if self._late():
-            raise TimeOverError(_TIME_OVER)
+        if self.late():
+            raise TimeOverError(TIME_OVER)
 
-    def _late(self) -> bool:
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 

@@ -17,9 +17,9 @@ from objectives.statistics import interval, mcnemar, paired_difference
 from search.selection import Confirmed, confirm
 from search.space import SearchSpace
 from search.warm_start import WARM
-from studies.evaluator import Evaluator
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
+from studies.scorer import Scorer
 from studies.setup import StudyFile
 from studies.table import BEST_GLOBAL as BEST_GLOBAL
 from studies.table import FOUND as FOUND
@@ -104,7 +104,7 @@ def _weighted(template: Recipe, method: str, weights: Sequence[float]) -> Recipe
 def confirm_best(
     trials: Sequence[FrozenTrial],
     space: SearchSpace,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     count: int,
     guards: "Guards | None" = None,
 ) -> list[Confirmed]:
@@ -121,7 +121,7 @@ def confirm_best(
 def rival_rows(
     ledger: Ledger,
     space: SearchSpace,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     finals: Sequence[Confirmed],
     guards: "Guards | None" = None,
 ) -> list[tuple[str, Confirmed]]:

@@ -11,14 +11,15 @@ from typing import Any
 
 from merge_ops.recipe import Recipe
 from merge_ops.resident import ResidentModel
+from objectives.blocks import Block
 from objectives.engine import Engine
 from objectives.evaluation import Evaluation
 from objectives.objective import Objective
-from objectives.records import ScoreSet, Split, combined
-from objectives.smooth import smooth_scores
+from objectives.records import ScoreSet, Split
 from search.candidate import members
 from studies.half_scored import Part
 from studies.paths import TEST_READS
+from studies.signal import aims, signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,11 @@ class Evaluator:
         Raises:
             ObjectiveError: an objective with a twin gave an example no margin.
         """
-        return combined([smooth_scores(s) if s.objective in self.smooth else s for s in sets])
+        return signal(sets, self.smooth)
 
     def aims(self, sets: Sequence[ScoreSet]) -> dict[str, float]:
         """What the search maximises at once, by name: a value of the front each; else nothing."""
-        return {
-            name: self.signal([s for s in sets if s.objective in own])
-            for name, own in self.front.items()
-        }
+        return aims(sets, self.front, self.smooth)
 
     def evaluation(self, objectives: Sequence[Objective]) -> Evaluation:
         """These objectives on the live model; made once, with its batches and captured prompts."""
@@ -122,6 +120,10 @@ class Evaluator:
         if key not in self._evaluations:
             self._evaluations[key] = Evaluation(self.resident, objectives, self.engine)
         return self._evaluations[key]
+
+    def blocks(self, split: Split) -> tuple[Block, ...]:
+        """The blocks of the study's own objectives."""
+        return self.evaluation(self.objectives).blocks(split)
 
     def plan_record(self) -> dict[str, Any]:
         """How the study's own objectives were scored: tokens a pass, and all batches by split."""

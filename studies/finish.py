@@ -27,7 +27,7 @@ from studies.comparison import (
 from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
-from studies.evaluator import Evaluator, count_test_reads
+from studies.evaluator import count_test_reads
 from studies.fronts import Points, confirmed_front, front_results, write_front
 from studies.guards import Guards
 from studies.ledger import GLOBAL, SEARCH
@@ -38,6 +38,7 @@ from studies.provenance import runtime_facts, study_digest, with_commits
 from studies.proxy import rank_agreement
 from studies.racing import saved
 from studies.refine_setup import refined
+from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.shortcuts import read_shortcuts
@@ -62,7 +63,7 @@ def finished(study: StudyFile, identities: Mapping[str, str]) -> dict[str, Any] 
 def finish(
     study: StudyFile,
     objectives: ObjectiveSet,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     guards: Guards | None,
     own: Search,
     rival: Search | None,
@@ -132,7 +133,7 @@ def _report(study: StudyFile) -> tuple[Path | None, Sequence[Path]]:
 def _rows(
     study: StudyFile,
     objectives: ObjectiveSet,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     guards: Guards | None,
     rival: Search | None,
 ) -> tuple[list[Row], list[Row], Points | None]:
@@ -151,14 +152,14 @@ def _rows(
     return [*parents, *rows, *theirs.rows(objectives.main)], parents, theirs
 
 
-def _score(row: Row, evaluator: Evaluator) -> ScoredRow:
+def _score(row: Row, evaluator: Scorer) -> ScoredRow:
     scored = evaluator.score(row.recipe, "test", why=row.name, objectives=row.objectives)
     return ScoredRow(row.name, scored.sets)
 
 
 def _results(
     study: StudyFile,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     guards: Guards | None,
     own: Search,
     finals: Sequence[Confirmed],
@@ -213,7 +214,7 @@ def _results(
     }
 
 
-def _proxy(evaluator: Evaluator, own: Search) -> dict[str, Any] | None:
+def _proxy(evaluator: Scorer, own: Search) -> dict[str, Any] | None:
     """How the search signal ranks candidates, where it is not the metric itself."""
     if not evaluator.smooth:
         return None

@@ -11,11 +11,11 @@ from objectives.records import ScoreSet
 from search.front import front_of, growth, undominated
 from search.selection import Confirmed
 from studies.comparison import Row, ScoredRow
-from studies.evaluator import Evaluator
 from studies.front_figures import Values, compare_room, covered, values_of
 from studies.parent_scores import ParentScores, Seen
 from studies.paths import FRONT_RECIPE
 from studies.provenance import with_commits
+from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.trial_facts import guards_of, named_values
@@ -76,7 +76,7 @@ def confirmed_front(
 
 
 def front_results(
-    evaluator: Evaluator,
+    evaluator: Scorer,
     own: Points,
     rival: Points | None,
     scored: Mapping[str, ScoredRow],
@@ -130,7 +130,7 @@ def front_results(
     return result
 
 
-def _marks(evaluator: Evaluator, parents: Sequence[Row]) -> dict[str, dict[Seen, Any]]:
+def _marks(evaluator: Scorer, parents: Sequence[Row]) -> dict[str, dict[Seen, Any]]:
     """What parents got on selection and confirm, by value."""
     kept = ParentScores(evaluator)
     splits: tuple[Seen, ...] = ("selection", "confirm")
@@ -143,7 +143,7 @@ def _marks(evaluator: Evaluator, parents: Sequence[Row]) -> dict[str, dict[Seen,
 
 def write_front(
     study: StudyFile,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     own: Points,
     scored: Mapping[str, ScoredRow],
     results: Mapping[str, Any],

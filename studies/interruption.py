@@ -36,6 +36,11 @@ class Interruption:
         self._in_trial = False
         self._before: dict[int, Any] = {}
 
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self._asked is not None
+
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():  # signals reach no other
             self._before = {number: signal.signal(number, self._on) for number in _SIGNALS}

@@ -94,7 +94,8 @@ class Ledger:
             disk_wait: seconds that a write waits for room on a full disk.
             objectives: values of a trial; 1 unless a front is searched.
         """
-        self._folder = folder
+        self.name = name
+        self.folder = self._folder = folder
         self._disk_wait = disk_wait
         path = folder / JOURNAL
         if path.is_symlink():

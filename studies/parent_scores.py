@@ -9,8 +9,8 @@ from merge_ops.atomic import write_text
 from merge_ops.recipe import Recipe
 from objectives.objective import Objective
 from objectives.records import ExampleScore, ScoreSet
-from studies.evaluator import Evaluator
 from studies.paths import PARENTS
+from studies.scorer import Scorer
 
 Seen = Literal["selection", "confirm"]
 """Splits whose scores may be kept; looks at the test split are logged one by one."""
@@ -28,7 +28,7 @@ class ParentScores:
         evaluator: scores what is not known yet.
     """
 
-    evaluator: Evaluator
+    evaluator: Scorer
     _known: dict[tuple[str, Seen], tuple[ScoreSet, ...]] = field(default_factory=dict)
 
     def of(self, recipe: Recipe, split: Seen) -> tuple[ScoreSet, ...]:

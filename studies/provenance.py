@@ -11,7 +11,7 @@ from typing import Any
 from merge_ops.download import commit
 from merge_ops.recipe import Recipe
 from merge_ops.references import split_adapter
-from merge_ops.resident import ResidentModel
+from studies.scorer import ModelFacts
 from studies.setup import StudyFile
 
 _PACKAGES = ("mergetuna", "torch", "transformers", "optuna", "cma", "datasets", "numpy")
@@ -75,9 +75,9 @@ def with_commits(recipe: Recipe) -> Recipe:
     return replace(recipe, provenance={**recipe.provenance, "models_commit": known})
 
 
-def vocabulary_note(resident: ResidentModel) -> dict[str, list[str]]:
+def vocabulary_note(resident: ModelFacts) -> dict[str, list[str]]:
     """Which rows of embeddings and head the tokenizers let merge, where those are not excluded."""
-    return {"vocabulary": resident.vocabulary} if resident.vocabulary else {}
+    return {"vocabulary": list(resident.vocabulary)} if resident.vocabulary else {}
 
 
 def runtime_facts(study: StudyFile, device: str) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from search.space import SearchSpace
 from search.stage import Stage, stages
 from studies.config import Refine, StudyConfig
 from studies.console import warn
-from studies.evaluator import Evaluator
+from studies.scorer import Scorer
 
 _EVERY = 20
 """Trials of a stage where the budget has no number of trials."""
 
 
 def make_refiner(
-    config: StudyConfig, refine: Refine, space: SearchSpace, sampler: str, evaluator: Evaluator
+    config: StudyConfig, refine: Refine, space: SearchSpace, sampler: str, evaluator: Scorer
 ) -> Proposer:
     """The study's sampler, led from coarse to fine.
 

@@ -1,7 +1,8 @@
 """One study from its file to its results: search, confirm, compare, write down."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from studies.foresight import foresee
 from studies.guards import Guards, make_guards
 from studies.interruption import Interruption
 from studies.ledger import GLOBAL, SEARCH, Ledger
-from studies.objectives_setup import make_objectives
+from studies.objectives_setup import ObjectiveSet, make_objectives
 from studies.owner import sole_writer
 from studies.parent_scores import ParentScores
 from studies.preparation import prepare
@@ -29,6 +30,7 @@ from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.racing import Racer
 from studies.refine_setup import make_refiner
+from studies.scorer import Scorer
 from studies.search_loop import Search, SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models
 from studies.shortcuts import check_shortcuts
@@ -38,13 +40,21 @@ from studies.statistics import attach, with_statistics
 from studies.tasks import objective_tasks
 from studies.tracking import Mirror, Summary, tracking_uri
 from studies.warm import first_points
+from studies.workers.coordinator import coordinate
+from studies.workers.points import points_left
+from studies.workers.remote import RemoteEvaluator
+from studies.workers.setup import Crew, remote_evaluator
 
 _PATIENCE, _HASTE = 60.0, 10.0
 """Seconds that the tracker may take to catch up at the end of a finished or a stopped study."""
 
 
 def run_study(
-    study: StudyFile, *, budget: Budget | None = None, accept_changes: bool = False
+    study: StudyFile,
+    *,
+    budget: Budget | None = None,
+    accept_changes: bool = False,
+    crew: Crew | None = None,
 ) -> dict[str, Any]:
     """Run, resume or re-read a study; returns its results, which also lie in `results.json`.
 
@@ -52,6 +62,7 @@ def run_study(
         study: the checked file.
         budget: another than the file's, for this run.
         accept_changes: go on although keys that alter no trial have changed.
+        crew: workers that score, instead of one live model in this process.
 
     Raises:
         Stopped: by SIGINT or SIGTERM, after the running block of items.
@@ -71,27 +82,14 @@ def run_study(
             return done
         objectives = make_objectives(study.config, study.folder)
         claim_splits(study.out, objectives.data)
-        resident = load_models(study)
-        study = with_statistics(study, resident, objectives.main, known)
-        tasks = objective_tasks(study.config)
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
-        write_about(study, objectives.main, resident.layers)
-        prepare(study, resident)
-        engine = make_engine(study, study.template.kept_from(), known)
-        evaluator = Evaluator(
-            resident,
-            objectives.main,
-            study.out,
-            known,
-            tasks,
-            engine,
-            objectives.smooth,
-            study.config.front_values(),
-        )
-        check_shortcuts(evaluator)
-        keep_settings(as_filed)
-        with _Mirrored(study) as mirror:
+        with (
+            _opened(study, objectives, known, crew) as (study, evaluator),
+            _Mirrored(study) as mirror,
+        ):
+            write_about(study, objectives.main, evaluator.resident.layers)
+            keep_settings(as_filed)
             begun = time.monotonic()
             guards = _guards(study, evaluator)
             own = _search(study, evaluator, guards, SEARCH, begun, interruption, mirror)
@@ -102,6 +100,34 @@ def run_study(
                 rival = _with_trials(rival)
             results, mirror.summary = finish(study, objectives, evaluator, guards, own, rival)
         return results
+
+
+@contextmanager
+def _opened(
+    study: StudyFile, objectives: ObjectiveSet, known: Mapping[str, str], crew: Crew | None
+) -> Iterator[tuple[StudyFile, Evaluator | RemoteEvaluator]]:
+    """The study with its statistics, and who scores it: a live model here, or workers."""
+    if crew is not None or points_left(study.out):
+        with remote_evaluator(study, crew, objectives, known) as remote:
+            yield study, remote
+        return
+    resident = load_models(study)
+    study = with_statistics(study, resident, objectives.main, known)
+    prepare(study, resident)
+    engine = make_engine(study, study.template.kept_from(), known)
+    tasks = objective_tasks(study.config)
+    evaluator = Evaluator(
+        resident,
+        objectives.main,
+        study.out,
+        known,
+        tasks,
+        engine,
+        objectives.smooth,
+        study.config.front_values(),
+    )
+    check_shortcuts(evaluator)
+    yield study, evaluator
 
 
 class _Mirrored:
@@ -157,12 +183,12 @@ def _with_trials(rival: Search) -> Search | None:
     return None
 
 
-def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
+def _racer(study: StudyFile, evaluator: Scorer) -> Racer | None:
     """Stops candidates early, if the study asks for it and its candidates are one model each."""
     racing = study.config.racing
     if racing.rule == "off":
         return None
-    blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
+    blocks = evaluator.blocks("selection")
     whole = any(block.runs is not None for block in blocks)
     averaged = study.config.search.average_seeds
     if (
@@ -192,7 +218,7 @@ def _racer(study: StudyFile, evaluator: Evaluator) -> Racer | None:
     return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, top)
 
 
-def _guards(study: StudyFile, evaluator: Evaluator) -> Guards | None:
+def _guards(study: StudyFile, evaluator: Scorer) -> Guards | None:
     """The study's guards, with a word where their examples are too few."""
     guards = make_guards(study, ParentScores(evaluator))
     for line in guards.warnings() if guards else ():
@@ -202,7 +228,7 @@ def _guards(study: StudyFile, evaluator: Evaluator) -> Guards | None:
 
 def _search(
     study: StudyFile,
-    evaluator: Evaluator,
+    evaluator: Evaluator | RemoteEvaluator,
     guards: Guards | None,
     name: str,
     begun: float,
@@ -248,6 +274,9 @@ def _search(
         if mirror is not None:
             mirror.on_trial(ledger.trials)
         limits = _limits(study, name, begun, trials)
-        ended = run_search(plan, ledger, evaluator, limits, interruption, on_trial)
+        if isinstance(evaluator, Evaluator):
+            ended = run_search(plan, ledger, evaluator, limits, interruption, on_trial)
+        else:
+            ended = coordinate(plan, ledger, evaluator, limits, interruption, on_trial)
     warn(f"{config.name}, {name}: ended by {ended}")
     return Search(space, ledger, ended)

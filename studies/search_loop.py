@@ -25,6 +25,7 @@ from studies.interruption import Interruption
 from studies.ledger import Ledger, Outcome
 from studies.racing import Racer
 from studies.repeats import nothing_new, original
+from studies.scorer import Scored, Scorer
 from studies.seed_average import score_over_seeds
 from studies.trial_facts import SEEDS
 
@@ -167,24 +168,40 @@ def _score(
             scored = evaluator.score(
                 recipe, "selection", stops=stops if racer else None, parts=parts
             )
+    except (UserError, ObjectiveError) as error:
+        return replace(given, reason=str(error))
+    return judged(given, scored, worth[0], plan, evaluator)
+
+
+def judged(
+    given: Outcome, scored: Scored, worth: float | None, plan: SearchPlan, evaluator: Scorer
+) -> Outcome:
+    """What became of a scored point.
+
+    Args:
+        given: what was known before.
+        scored: its scores; the first blocks' where racing stopped it.
+        worth: what it is worth then, or None.
+        plan: who stopped it, and the floors that it must keep.
+        evaluator: knows what the search maximises.
+    """
+    racer = plan.racer
+    try:
         check_finite(scored.sets)
-        value = evaluator.signal(scored.sets) if worth[0] is None else worth[0]
+        value = evaluator.signal(scored.sets) if worth is None else worth
         guards = plan.guards.decide(scored.sets, "selection") if plan.guards else {}
     except (UserError, ObjectiveError) as error:
         return replace(given, reason=str(error))
-    seconds = {**given.seconds, **scored.seconds}
-    front = evaluator.aims(scored.sets)
-    tags = given.tags if plan.seeds == 1 else {**given.tags, SEEDS: plan.seeds}
     found = replace(
         given,
         sets=scored.sets,
         value=value,
-        seconds=seconds,
-        tags=tags,
+        seconds={**given.seconds, **scored.seconds},
+        tags=given.tags if plan.seeds == 1 else {**given.tags, SEEDS: plan.seeds},
         guards=guards,
-        front=front,
+        front=evaluator.aims(scored.sets),
     )
-    if racer is None or worth[0] is None:
+    if racer is None or worth is None:
         return found
     items = sum(len(own.scores) for own in scored.sets)
     return replace(found, scores=racer.in_order(scored.sets), stopped=items)

@@ -12,11 +12,11 @@ from objectives.records import ScoreSet, combined
 from objectives.statistics import interval
 from search.samplers import ONLY
 from studies.comparison import parent_rows
-from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, EVALUATION, HISTORY, RECIPE, RESULTS, SCORES, TABLE
 from studies.pictures import draw_choices, draw_depth, draw_history
 from studies.provenance import versions, vocabulary_note
+from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.seed_average import seeds_of
 from studies.setup import StudyFile
@@ -25,7 +25,7 @@ from studies.table import chosen, markdown_table
 
 def with_provenance(
     study: StudyFile,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     recipe: Recipe,
     results: Mapping[str, Any],
     found: Mapping[str, Sequence[ScoreSet]],
@@ -74,7 +74,7 @@ def _with_intervals(sets: Sequence[ScoreSet]) -> dict[str, Any]:
 
 def write_study(
     study: StudyFile,
-    evaluator: Evaluator,
+    evaluator: Scorer,
     own: Search,
     rival: Search | None,
     recipe: Recipe,
@@ -112,7 +112,7 @@ def write_study(
         draw_depth(own.space, values, study.out / DEPTH, title)
 
 
-def _lines(study: StudyFile, evaluator: Evaluator) -> dict[str, float]:
+def _lines(study: StudyFile, evaluator: Scorer) -> dict[str, float]:
     """Selection scores of the parents, for the picture of the search."""
     rows = parent_rows(study, ObjectiveSet(evaluator.objectives, (), {}))
     return {

@@ -13,6 +13,7 @@ from merge_ops.registry import Value
 from objectives.records import ExampleScore, ScoreSet
 from search.depth import Depth, even_bands
 from search.dimension import Point
+from search.in_flight import Pending
 from search.modules import WHOLE, listed
 from search.optuna_proposer import distribution
 from search.proposer import Proposal
@@ -180,7 +181,9 @@ def test_a_sampler_is_told_the_trials_of_coarser_stages() -> None:
         def __init__(self, dimensions: Sequence[Any]) -> None:
             self._names = [d.name for d in dimensions]
 
-        def propose(self, trials: Sequence[FrozenTrial], /) -> Proposal:
+        def propose(
+            self, trials: Sequence[FrozenTrial], _pending: Sequence[Pending] = (), /
+        ) -> Proposal:
             seen.append(list(trials))
             assert all(list(t.params) == self._names for t in trials)
             values: dict[str, Value] = {n: (len(trials) % 5) / 10 + 0.5 for n in self._names}

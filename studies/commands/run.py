@@ -14,6 +14,17 @@ def run(
     trials: Annotated[
         int | None, typer.Option(min=1, help="In all, instead of budget.trials.")
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Score on so many workers, one GPU each; needs the extra ray."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT."),
+    ] = None,
+    gpus_per_worker: Annotated[
+        int, typer.Option(min=1, help="Spread each worker's model over so many GPUs.")
+    ] = 1,
     *,
     accept_changes: Annotated[
         bool,
@@ -31,10 +42,14 @@ def run(
     from studies.results import show_results
     from studies.run import run_study
     from studies.setup import read_study
+    from studies.workers.setup import Crew
 
     checked = read_study(study)
     budget = overridden(checked.config.budget, timeout, trials)
-    results = run_study(checked, budget=budget, accept_changes=accept_changes)
+    crew = None
+    if workers is not None or ray_address is not None:
+        crew = Crew(workers, ray_address, gpus_per_worker)
+    results = run_study(checked, budget=budget, accept_changes=accept_changes, crew=crew)
     show_results(results, checked.out)
     if not results["winner"].get("feasible", True):
         raise typer.Exit(1)

@@ -1,0 +1,1 @@
+"""Several workers around one ledger: who scores which block of which candidate."""

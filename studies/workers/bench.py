@@ -1,0 +1,159 @@
+"""What one worker holds: a resident model, the study's objectives, and the caches of both."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from merge_ops.errors import UserError
+from merge_ops.recipe import Recipe
+from objectives.objective import Objective
+from studies.engine_setup import make_engine
+from studies.evaluator import Evaluator
+from studies.objectives_setup import make_objectives
+from studies.preparation import prepare
+from studies.setup import StudyFile, identities, load_models, read_study
+from studies.statistics import attach
+from studies.tasks import objective_tasks
+from studies.workers.block_plan import block_plan, variants
+from studies.workers.protocol import Answer, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is told to open.
+
+    Attributes:
+        file: the study file.
+        out: the study's folder.
+        identities: sha256 of the models by reference, as the coordinator found them.
+        host: where the coordinator runs; on another machine the models are summed again.
+        data: digest of the examples and blocks, as the coordinator made them.
+        threads: of the CPU, unless the study says how many.
+        shard: spread the live model over all devices that the worker sees.
+    """
+
+    file: str
+    out: str
+    identities: Mapping[str, str]
+    host: str
+    data: str
+    threads: int = 1
+    shard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the coordinator must know of a worker's model.
+
+    Attributes:
+        layers: number of text layers.
+        merged_names: canonical names of the tensors that recipes write.
+        vocabulary: which rows of embeddings and head recipes write, in words.
+        rows_sha256: of those rows.
+        device: where the model lies.
+        threads: of the CPU that it uses.
+        host: the machine.
+        pid: the process.
+    """
+
+    layers: int
+    merged_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    rows_sha256: str
+    device: str
+    threads: int
+    host: str
+    pid: int
+
+
+@dataclass(slots=True)
+class Bench:
+    """One resident model and all that scores it.
+
+    Attributes:
+        evaluator: on the live model.
+        variants: sets of objectives by name.
+    """
+
+    evaluator: Evaluator
+    variants: Mapping[str, tuple[Objective, ...]]
+    _written: Recipe | None = None
+
+    def facts(self) -> Facts:
+        """What the coordinator must know."""
+        import torch
+
+        resident = self.evaluator.resident
+        return Facts(
+            resident.layers,
+            tuple(resident.merged_names),
+            tuple(resident.vocabulary),
+            resident.rows_sha256,
+            str(resident.device),
+            torch.get_num_threads(),
+            socket.gethostname(),
+            os.getpid(),
+        )
+
+    def score(self, piece: Piece) -> Answer:
+        """Score one block on one model.
+
+        Raises:
+            UserError: the recipe is not of the resident models.
+            ObjectiveError: the block cannot be scored.
+        """
+        start = time.perf_counter()
+        if piece.recipe != self._written:
+            self._written = None  # whatever happens now, the old one is no longer there
+            self.evaluator.resident.become(piece.recipe)
+            self._written = piece.recipe
+        built = time.perf_counter()
+        chosen = self.variants[piece.variant]
+        evaluation = self.evaluator.evaluation([chosen[i] for i in piece.places])
+        scores = evaluation.score(evaluation.blocks(piece.split)[piece.block])
+        return Answer(scores, built - start, time.perf_counter() - built)
+
+
+def open_bench(order: Order) -> Bench:
+    """Load a study's models and data.
+
+    Raises:
+        UserError: they are not there, or are not those of the coordinator.
+        ObjectiveError: data that cannot be used.
+    """
+    study = _as_ordered(read_study(Path(order.file)), order)
+    objectives = make_objectives(study.config, study.folder)
+    tasks = objective_tasks(study.config)
+    named = variants(objectives)
+    if block_plan(study.config, objectives).digest() != order.data:
+        raise UserError(
+            f"{socket.gethostname()}: its data gives other examples than the coordinator's on "
+            f"{order.host}; every node must see the same files and versions."
+        )
+    if socket.gethostname() != order.host and identities(study) != order.identities:
+        raise UserError(
+            f"{socket.gethostname()}: its models are not those of {order.host}: their sha256 "
+            "differ; every node must see the same files."
+        )
+    resident = load_models(study)
+    prepare(study, resident)
+    engine = make_engine(study, study.template.kept_from(), order.identities)
+    evaluator = Evaluator(
+        resident, objectives.main, study.out, order.identities, tasks, engine, objectives.smooth
+    )
+    return Bench(evaluator, named)
+
+
+def _as_ordered(study: StudyFile, order: Order) -> StudyFile:
+    """The study on the devices of this worker: Ray numbers those that it gives from 0."""
+    runtime = study.config.runtime
+    changes = {
+        "threads": runtime.threads or order.threads,
+        "shard": runtime.shard or order.shard,
+        "device": runtime.device.partition(":")[0],
+    }
+    config = study.config.model_copy(update={"runtime": runtime.model_copy(update=changes)})
+    return attach(replace(study, config=config, out=Path(order.out)))

@@ -1,0 +1,49 @@
+"""One worker in this very process: what a study with points in flight goes on with without Ray."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from merge_ops.errors import UserError
+from objectives.errors import ObjectiveError
+from studies.workers.bench import Bench
+from studies.workers.protocol import Done, Event, Piece, Refused
+
+_ONLY = "this process"
+
+
+@dataclass(slots=True)
+class InProcess:
+    """A bench that scores its piece when it is asked what happened.
+
+    Attributes:
+        bench: models and data.
+    """
+
+    bench: Bench
+    _piece: Piece | None = field(default=None)
+
+    def idle(self) -> Sequence[str]:
+        """Itself, unless it has a piece."""
+        return [] if self._piece else [_ONLY]
+
+    def give(self, _worker: str, piece: Piece) -> None:
+        """To be scored as soon as somebody asks for events."""
+        self._piece = piece
+
+    def events(self, _seconds: float) -> Sequence[Event]:
+        """The outcome of its piece."""
+        piece, self._piece = self._piece, None
+        if piece is None:
+            return []
+        try:
+            return [Done(_ONLY, piece, self.bench.score(piece))]
+        except (UserError, ObjectiveError) as error:
+            return [Refused(_ONLY, piece, str(error))]
+
+    def drop(self, _worker: str, _reason: str) -> None:
+        """Nothing: what is asked here is asked after the fact."""
+
+    def now(self) -> float:
+        """Seconds on this machine's clock."""
+        return time.monotonic()

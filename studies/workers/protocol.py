@@ -1,0 +1,105 @@
+"""What the coordinator needs of workers: idle ones, work for one of them, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from merge_ops.recipe import Recipe
+from objectives.evaluation import BlockScores
+from objectives.records import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The smallest piece of work: one block of examples, scored on one model.
+
+    Attributes:
+        job: whose it is; a number of its own for every candidate of a run.
+        index: its place among the candidate's pieces.
+        recipe: what the live model becomes.
+        variant: which of the study's sets of objectives; see `studies.workers.variants`.
+        places: which objectives of that set are scored on this model.
+        split: of the examples.
+        block: its index among the blocks of those objectives.
+    """
+
+    job: int
+    index: int
+    recipe: Recipe
+    variant: str
+    places: tuple[int, ...]
+    split: Split
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker says to a piece.
+
+    Attributes:
+        scores: by objective, in the order of `places`.
+        build: seconds that writing the weights took; 0 where they were there.
+        score: seconds that scoring took.
+    """
+
+    scores: BlockScores
+    build: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A worker has scored its piece."""
+
+    worker: str
+    piece: Piece
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A piece cannot be scored by anybody; the reason is the candidate's or the data's."""
+
+    worker: str
+    piece: Piece
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker is gone, with the piece that it was at, if any."""
+
+    worker: str
+    piece: Piece | None
+    reason: str
+
+
+Event = Done | Refused | Lost
+
+
+class Workers(Protocol):
+    """Workers that come and go; each is at one piece at most."""
+
+    def idle(self) -> Sequence[str]:
+        """Names of those that wait for work, in a fixed order."""
+        ...
+
+    def give(self, worker: str, piece: Piece) -> None:
+        """Let an idle worker score a piece."""
+        ...
+
+    def events(self, seconds: float) -> Sequence[Event]:
+        """What happened, oldest first; waits so long for the first. Lost workers are replaced.
+
+        Raises:
+            UserError: no worker is left, and none can be had.
+        """
+        ...
+
+    def drop(self, worker: str, reason: str) -> None:
+        """End a worker that hangs; it is reported as lost."""
+        ...
+
+    def now(self) -> float:
+        """Seconds on the workers' clock."""
+        ...

@@ -1,0 +1,38 @@
+"""The process that Ray starts for one worker: a bench behind two calls."""
+
+from dataclasses import dataclass
+
+from merge_ops.errors import UserError
+from objectives.errors import ObjectiveError
+from studies.workers.bench import Bench, Facts, Order, open_bench
+from studies.workers.protocol import Answer, Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why something cannot be done by any worker like this one."""
+
+    reason: str
+
+
+class BenchActor:
+    """A bench in a process of its own; users' mistakes come back as refusals, all else raises."""
+
+    def __init__(self) -> None:
+        self._bench: Bench | None = None
+
+    def open(self, order: Order) -> Facts | Refusal:
+        """Load models and data."""
+        try:
+            self._bench = open_bench(order)
+        except (UserError, ObjectiveError) as error:
+            return Refusal(str(error))
+        return self._bench.facts()
+
+    def score(self, piece: Piece) -> Answer | Refusal:
+        """Score one block on one model."""
+        assert self._bench is not None, "opened first"
+        try:
+            return self._bench.score(piece)
+        except (UserError, ObjectiveError) as error:
+            return Refusal(str(error))

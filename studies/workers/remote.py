@@ -1,0 +1,143 @@
+"""Scoring recipes through workers: what `Evaluator` is to one live model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from merge_ops.errors import UserError
+from merge_ops.recipe import Recipe
+from objectives.blocks import Block
+from objectives.objective import Objective
+from objectives.records import ScoreSet, Split
+from studies.evaluator import Scored, log_test_read
+from studies.half_scored import Blocks, Kept
+from studies.signal import aims, signal
+from studies.workers.bench import Facts
+from studies.workers.block_plan import MAIN, BlockPlan
+from studies.workers.job import Job, Prefix
+from studies.workers.protocol import Answer, Piece
+from studies.workers.scheduler import Scheduler
+
+
+@dataclass(slots=True)
+class RemoteEvaluator:
+    """Scores recipes on workers; the parts of one recipe on as many as are idle.
+
+    Attributes:
+        resident: what is known of the workers' models.
+        plan: the study's blocks.
+        scheduler: gives the workers their pieces.
+        folder: the study's, where looks at the test split are logged.
+        identities: sha256 of the models, for digests.
+        smooth: names of objectives whose smooth twin the search maximises.
+        front: the objectives of each value of a front, by its name.
+    """
+
+    resident: Facts
+    plan: BlockPlan
+    scheduler: Scheduler
+    folder: Path
+    identities: Mapping[str, str]
+    smooth: frozenset[str] = frozenset()
+    front: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _numbers: Any = field(default_factory=count)
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What the search maximises."""
+        return self.plan.variants[MAIN]
+
+    @property
+    def tasks(self) -> Mapping[str, str]:
+        """Whose view scores an objective."""
+        return self.plan.tasks
+
+    def score(
+        self,
+        recipe: Recipe,
+        split: Split,
+        *,
+        why: str = "",
+        objectives: Sequence[Objective] | None = None,
+    ) -> Scored:
+        """As `Evaluator.score`.
+
+        Raises:
+            UserError: it cannot be scored, or no worker is left.
+        """
+        if split == "test":
+            log_test_read(self.folder, why, self.digest(recipe))
+        jobs = [self.job(recipe, split, variant=self.plan.named(objectives))]
+        ended: list[Job] = []
+        self.scheduler.run(lambda: jobs.pop() if jobs else None, ended.append)
+        if ended[0].reason:
+            raise UserError(ended[0].reason)
+        return self.scored(ended[0])
+
+    def job(
+        self,
+        recipe: Recipe,
+        split: Split,
+        *,
+        variant: str = MAIN,
+        stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
+        store: Blocks | None = None,
+    ) -> Job:
+        """A recipe to be scored.
+
+        Args:
+            recipe: of the workers' models.
+            split: of the examples.
+            variant: which set of objectives.
+            stops: told the index of each block in order and all scores so far.
+            store: where its blocks are kept, and may be found.
+
+        Raises:
+            UserError: the recipe has no view for an objective.
+        """
+        number = next(self._numbers)
+        pieces = self.plan.pieces(number, recipe, split, variant)
+
+        def stopped(prefix: Prefix) -> bool:
+            return stops is not None and stops(len(prefix) - 1, self.plan.sets(pieces, prefix))
+
+        if store is None:
+            return Job(number, pieces, stopped)
+        keys = {p.places: f"{self.plan.part(variant, p.places, split)} " for p in pieces}
+        found = {p.index: store.get(keys[p.places], p.block) for p in pieces}
+
+        def keep(piece: Piece, answer: Answer) -> None:
+            store.put(keys[piece.places], piece.block, Kept(answer.scores, answer.score))
+
+        job = Job(number, pieces, stopped, keep)
+        for kept in (kept for kept in found.values() if kept):
+            job.seconds["score"] += kept.seconds
+        job.restore({i: kept.scores for i, kept in found.items() if kept})
+        return job
+
+    def scored(self, job: Job) -> Scored:
+        """The scores of a job that has ended, as far as it was scored."""
+        return Scored(self.plan.sets(job.pieces, job.prefix()), job.seconds)
+
+    def signal(self, sets: Sequence[ScoreSet]) -> float:
+        """As `Evaluator.signal`."""
+        return signal(sets, self.smooth)
+
+    def aims(self, sets: Sequence[ScoreSet]) -> dict[str, float]:
+        """As `Evaluator.aims`."""
+        return aims(sets, self.front, self.smooth)
+
+    def blocks(self, split: Split) -> tuple[Block, ...]:
+        """The blocks of the study's own objectives."""
+        return self.plan.blocks(MAIN, tuple(range(len(self.objectives))), split)
+
+    def plan_record(self) -> dict[str, Any]:
+        """Where the study was scored; batches are each worker's own matter."""
+        facts = self.resident
+        return {"workers": {"host": facts.host, "device": facts.device, "threads": facts.threads}}
+
+    def digest(self, recipe: Recipe) -> str:
+        """The recipe's digest by the contents of its models, wherever they lie."""
+        return recipe.digest(self.identities, self.resident.rows_sha256)

@@ -1,0 +1,153 @@
+"""Who scores what next: its own candidate, an orphan, a new one, or a part of another's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from studies.workers.job import Job
+from studies.workers.protocol import Done, Event, Lost, Piece, Refused, Workers
+
+_TICK = 1.0  # seconds between two looks at what hangs
+_PATIENCE, _FACTOR = 60.0, 10.0
+_AT_FIRST = 3600.0  # until a block was scored: prompts are captured, kernels compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a block may take before its worker is taken to hang.
+
+    Attributes:
+        at_first: seconds for a worker's first block.
+        least: seconds for any other, and `factor` times the longest so far beside.
+        factor: see there.
+    """
+
+    at_first: float = _AT_FIRST
+    least: float = _PATIENCE
+    factor: float = _FACTOR
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Keeps workers busy with the pieces of jobs.
+
+    A worker goes on with the candidate that is written in its model. One that has none takes a
+    candidate whose worker is gone, then asks for a new one. Where no new one is to be had, it
+    helps: the candidate with the most pieces left gives one away.
+
+    Attributes:
+        workers: who scores.
+        patience: with those that are slow.
+    """
+
+    workers: Workers
+    patience: Patience = field(default_factory=Patience)
+    _open: dict[int, Job] = field(default_factory=dict)
+    _own: dict[str, int] = field(default_factory=dict)
+    _at: dict[str, tuple[Piece, float]] = field(default_factory=dict)
+    _warm: set[str] = field(default_factory=set)
+    _longest: float = 0.0
+
+    def run(
+        self,
+        source: Callable[[], Job | None],
+        ended: Callable[[Job], None],
+        halted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Score jobs until there are no more.
+
+        Args:
+            source: the next job; None while there is none. It is asked again when a job has ended.
+            ended: told each job as it ends.
+            halted: true if nothing further is to be given away; what runs is waited for.
+
+        Raises:
+            UserError: no worker is left, and none can be had.
+        """
+        dry = False
+        while True:
+            over = halted()
+            if not over:
+                dry = self._assign(source, ended, dry=dry)
+            if (over and not self._at) or (dry and not self._open):
+                return
+            for event in self.workers.events(_TICK):
+                job = self._on(event)
+                if job is not None and self._close(job, ended):
+                    dry = False
+            self._watch()
+
+    def _assign(
+        self, source: Callable[[], Job | None], ended: Callable[[Job], None], *, dry: bool
+    ) -> bool:
+        """Give every idle worker a piece, if there is one; returns whether the source is dry."""
+        for worker in self.workers.idle():
+            piece = self._owned(worker)
+            while piece is None and not dry:
+                job = source()
+                if job is None:
+                    dry = True
+                    break
+                self._open[job.number] = job
+                if self._close(job, ended):  # all of it was kept by an earlier run
+                    continue
+                piece = job.next()
+            piece = piece or self._help()
+            if piece is None:
+                break
+            self._own[worker] = piece.job
+            self._open[piece.job].give(piece)
+            self._at[worker] = (piece, self.workers.now())
+            self.workers.give(worker, piece)
+        return dry
+
+    def _owned(self, worker: str) -> Piece | None:
+        """The next piece of the worker's own candidate, or of one whose workers are gone."""
+        own = self._open.get(self._own.get(worker, -1))
+        piece = own.next() if own else None
+        if piece is not None:
+            return piece
+        held = set(self._own.values())
+        orphans = (job.next() for number, job in self._open.items() if number not in held)
+        return next((piece for piece in orphans if piece is not None), None)
+
+    def _help(self) -> Piece | None:
+        """A piece of the candidate with the most left; of the oldest among equals."""
+        jobs = [job for job in self._open.values() if job.waiting()]
+        return max(jobs, key=Job.waiting).next() if jobs else None
+
+    def _on(self, event: Event) -> Job | None:
+        """Take note of an event; returns the job that it changed."""
+        piece, begun = self._at.pop(event.worker, (None, 0.0))
+        job = self._open.get(piece.job) if piece else None
+        match event:
+            case Done(worker, done, answer):
+                self._longest = max(self._longest, self.workers.now() - begun)
+                self._warm.add(worker)
+                if job:
+                    job.take(done, answer)
+            case Refused(_, _, reason):
+                if job:
+                    job.fail(reason)
+            case Lost(worker, _, reason):
+                self._own.pop(worker, None)
+                self._warm.discard(worker)
+                if job and piece:
+                    job.lose(piece, reason)
+        return job
+
+    def _close(self, job: Job, ended: Callable[[Job], None]) -> bool:
+        """Report a job that is over."""
+        if not job.over or job.number not in self._open:
+            return False
+        del self._open[job.number]
+        ended(job)
+        return True
+
+    def _watch(self) -> None:
+        """End workers that are at a piece for much longer than any took."""
+        now = self.workers.now()
+        usual = max(self.patience.least, self.patience.factor * self._longest)
+        for worker, (_, begun) in list(self._at.items()):
+            allowed = usual if worker in self._warm else max(usual, self.patience.at_first)
+            if now - begun > allowed:
+                self.workers.drop(worker, f"no word of a block for {now - begun:.0f} s")

@@ -1,0 +1,116 @@
+"""From `--workers` to an evaluator: Ray connected, workers started, the first one opened."""
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+from merge_ops.errors import UserError
+from merge_ops.rewriting import find_method
+from studies.console import warn
+from studies.objectives_setup import ObjectiveSet
+from studies.setup import StudyFile
+from studies.workers.bench import Order, open_bench
+from studies.workers.block_plan import block_plan
+from studies.workers.in_process import InProcess
+from studies.workers.protocol import Workers
+from studies.workers.ray_cluster import connected, nodes
+from studies.workers.ray_pool import RayPool, Room, actor_maker
+from studies.workers.remote import RemoteEvaluator
+from studies.workers.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """What the command line says of workers.
+
+    Attributes:
+        workers: how many; None for one on every GPU of a cluster (on every CPU without any).
+        address: of a Ray cluster; None for this machine alone.
+        gpus: for each worker; above 1 its model is spread over them.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    gpus: int = 1
+
+
+@contextmanager
+def remote_evaluator(
+    study: StudyFile, crew: Crew | None, objectives: ObjectiveSet, known: Mapping[str, str]
+) -> Iterator[RemoteEvaluator]:
+    """An evaluator whose workers load the study's models.
+
+    Args:
+        study: the checked file, with its statistics.
+        crew: who; None for this process alone.
+        objectives: the study's.
+        known: sha256 of the models.
+
+    Raises:
+        UserError: no Ray, no worker, or a study that one process must begin.
+    """
+    traits = find_method(study.config.method).traits
+    if traits.statistics is not None and study.template.statistics is None:
+        raise UserError(
+            f"{study.file.path}: {study.config.method} takes statistics, which one process "
+            f"collects before workers begin: mergetuna statistics {study.file.path}"
+        )
+    search = study.config.search
+    if search.refine is not None or search.average_seeds:
+        key = "refine" if search.refine is not None else "average_seeds"
+        raise UserError(
+            f"{study.file.path}: search.{key} scores one candidate after the other in one "
+            "process; run it without --workers"
+        )
+    plan = block_plan(study.config, objectives)
+    threads = study.config.runtime.threads or 1
+    order = Order(
+        file=str(study.file.path.resolve()),
+        out=str(study.out.resolve()),
+        identities=dict(known),
+        host=socket.gethostname(),
+        data=plan.digest(),
+    )
+    with ExitStack() as stack:
+        if crew is None:
+            bench = open_bench(order)
+            workers: Workers = InProcess(bench)
+            facts = bench.facts()
+        else:
+            workers = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
+            facts = workers.open()
+        front = study.config.front_values()
+        scheduler = Scheduler(workers)
+        yield RemoteEvaluator(facts, plan, scheduler, study.out, known, objectives.smooth, front)
+
+
+@contextmanager
+def _pool(study: StudyFile, crew: Crew, order: Order) -> Iterator[RayPool]:
+    """Ray's workers, as they start; ended in the end."""
+    with connected(crew.address, order.threads * (crew.workers or 1)) as ray:
+        room = _room(study, crew, sum(node.gpus for node in nodes(ray)), order.threads)
+        pool = RayPool(ray, actor_maker(ray), replace(order, shard=room.gpus > 1), room)
+        on = f"{room.gpus} GPUs" if room.gpus else f"{room.cpus} CPUs"
+        count = "as many workers as fit" if room.workers is None else f"{room.workers} workers"
+        warn(f"{study.config.name}: {count}, {on} each")
+        try:
+            yield pool
+        finally:
+            pool.close()
+
+
+def _room(study: StudyFile, crew: Crew, gpus: float, threads: int) -> Room:
+    """What a worker takes: GPUs if there are any and the study does not say otherwise."""
+    device = study.config.runtime.device
+    uses = device.startswith("cuda") or (device == "auto" and gpus > 0)
+    each = crew.gpus if uses else 0
+    workers = crew.workers
+    if workers is None and crew.address is None:
+        workers = max(1, int(gpus // each) if each else 1)
+    if each and crew.address is None and workers is not None and workers * each > gpus:
+        raise UserError(
+            f"--workers {workers} with {each} GPUs each need {workers * each}, but this machine "
+            f"has {gpus:.0f}."
+        )
+    return Room(workers, threads, each)

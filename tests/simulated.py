@@ -1,0 +1,118 @@
+"""A study whose workers only pass the time: spaces, objectives and scores without a model."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from merge_ops.recipe import Recipe, Source
+from objectives.data import Example
+from objectives.records import ExampleScore, Split
+from objectives.request import Reply, Request, Turn, make_prompt
+from search.depth import even_bands
+from search.modules import WHOLE
+from search.samplers import make_proposer
+from search.space import KnobRange, SearchSpace
+from studies.budget import Limits
+from studies.interruption import Interruption
+from studies.ledger import SEARCH, Ledger
+from studies.racing import Racer
+from studies.search_loop import SearchPlan
+from studies.workers.bench import Facts
+from studies.workers.block_plan import MAIN, BlockPlan
+from studies.workers.coordinator import coordinate
+from studies.workers.protocol import Answer, Piece, Workers
+from studies.workers.remote import RemoteEvaluator
+from studies.workers.scheduler import Patience, Scheduler
+
+FACTS = Facts(6, ("model.layers.0.mlp.up_proj.weight",), (), "", "cpu", 1, "here", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """An objective whose requests nobody answers."""
+
+    items: int
+    name: str = "guess"
+    average: str = "micro"
+    weight: float = 1.0
+
+    def examples(self, _split: Split) -> Sequence[Example]:
+        return [Example(str(i), "all", {}) for i in range(self.items)]
+
+    def requests(self, example: Example) -> tuple[Request, ...]:
+        prompt = make_prompt([Turn("user", example.id)])
+        return (Request(prompt, "log_probability", "x"),)
+
+    def judge(self, example: Example, _replies: Sequence[Reply]) -> ExampleScore:
+        return ExampleScore(example.id, 0.0, "all")
+
+
+def space() -> SearchSpace:
+    template = Recipe("task_arithmetic", (Source("v"), Source("m")), "base", target="v")
+    ranges = {"weight": KnobRange(0.0, 1.5)}
+    return SearchSpace(template, ("vlm", "math"), ranges, even_bands(6, 3), WHOLE)
+
+
+def answer(piece: Piece, size: int, seconds: float = 1.0) -> Answer:
+    """Scores that follow from recipe and block alone: right more often near 0.5."""
+    weights = [
+        float(entry.value)  # type: ignore[arg-type]
+        for source in piece.recipe.models
+        for entry in source.parameters["weight"]
+    ]
+    good = 1 - sum((w - 0.5) ** 2 for w in weights) / len(weights)
+    scores = []
+    for i in range(piece.block * size, (piece.block + 1) * size):
+        luck = hashlib.sha256(json.dumps([weights, i]).encode()).digest()[0] / 255
+        scores.append(ExampleScore(str(i), float(luck < good), "all"))
+    return Answer((tuple(scores),), 0.1, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A study on workers that the caller makes.
+
+    Attributes:
+        folder: of the study.
+        sampler: who proposes.
+        trials: the budget.
+        items: of the one objective.
+        size: of a block.
+        rule: of racing.
+    """
+
+    folder: Path
+    sampler: str = "tpe"
+    trials: int = 40
+    items: int = 64
+    size: int = 16
+    rule: str = "off"
+
+    def evaluator(self, workers: Workers, patience: Patience | None = None) -> RemoteEvaluator:
+        plan = BlockPlan({MAIN: (Guess(self.items),)}, self.size, 0, {})
+        scheduler = Scheduler(workers, patience or Patience())
+        return RemoteEvaluator(FACTS, plan, scheduler, self.folder, {"v": "1", "m": "2"})
+
+    def run(
+        self,
+        workers: Workers,
+        *,
+        patience: Patience | None = None,
+        on_trial: Callable[[object], None] = lambda _: None,
+        interruption: Interruption | None = None,
+    ) -> Ledger:
+        evaluator = self.evaluator(workers, patience)
+        one = space()
+        ledger = Ledger(self.folder, SEARCH, one.dimensions())
+        racer = None
+        if self.rule != "off":
+            blocks = evaluator.blocks("selection")
+            racer = Racer(evaluator.objectives, blocks, self.rule, 0.1, 4)  # type: ignore[arg-type]
+        proposer = make_proposer(self.sampler, one.dimensions(), 0, self.trials)
+        warm = [{d.name: 0.1 * i for d in one.dimensions()} for i in range(5)]
+        plan = SearchPlan(one, warm, proposer, self.sampler, racer)
+        limits = Limits(self.trials)
+        coordinate(plan, ledger, evaluator, limits, interruption or Interruption(), on_trial)
+        return ledger
