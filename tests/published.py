@@ -84,6 +84,28 @@ ROWS: Mapping[str, list[dict[str, Any]]] = {
             "subject": "History",
         }
     ],
+    "mmmu": [
+        {
+            "id": "validation_Computer_Science_1",
+            "question": "<image 1> Which one?",
+            "options": "['a map', 'a ship']",
+            "explanation": "",
+            **{f"image_{k}": stored(k) if k < 2 else None for k in range(1, 8)},
+            "answer": "B",
+            "topic_difficulty": "Easy",
+            "question_type": "multiple-choice",
+        },
+        {
+            "id": "validation_Art_7",
+            "question": "How many in <image 1>?",
+            "options": "[]",
+            "explanation": "",
+            **{f"image_{k}": stored(k + 1) if k < 2 else None for k in range(1, 8)},
+            "answer": "12",
+            "topic_difficulty": "Easy",
+            "question_type": "open",
+        },
+    ],
     "mmmu_pro_vision": [
         {
             "id": "test_Art_2",
@@ -138,12 +160,36 @@ ROWS: Mapping[str, list[dict[str, Any]]] = {
         {
             "sample_index": "1",
             "problem_index": "1",
-            "problem_version": "Vision Only",
-            "question": "What is x? Choices:\nA:1\nB:2",
+            "problem_version": "Text Lite",
+            "question": "What is x?\nChoices:\nA:1\u00b0\nB:2\u00b0",
+            "question_for_eval": "What is x?\nChoices:\nA:1\u00b0\nB:2\u00b0",
+            "question_type": "multi-choice",
             "image": stored(6),
             "answer": "B",
             "metadata": {"subject": "Plane Geometry", "subfield": "Angle"},
-        }
+        },
+        {
+            "sample_index": "5",
+            "problem_index": "1",
+            "problem_version": "Vision Only",
+            "question": "",
+            "question_for_eval": "What is x?\nChoices:\nA:1\u00b0\nB:2\u00b0",
+            "question_type": "multi-choice",
+            "image": stored(16),
+            "answer": "B",
+            "metadata": {"subject": "Plane Geometry", "subfield": "Angle"},
+        },
+        {
+            "sample_index": "6",
+            "problem_index": "2",
+            "problem_version": "Text Lite",
+            "question": "How long is AB?",
+            "question_for_eval": "How long is AB?",
+            "question_type": "free-form",
+            "image": stored(17),
+            "answer": "12",
+            "metadata": {"subject": "Solid Geometry", "subfield": "Length"},
+        },
     ],
     "mathvision": [
         {

@@ -64,6 +64,33 @@ def test_a_bad_row_stops_or_is_counted(
     assert "the first: row 1: " in note
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [
+        ("rlaif_v", "rejected", ""),
+        ("rlaif_v", "chosen", "  "),
+        ("vl_rewardbench", "response", ["fine", ""]),
+        ("vl_rewardbench", "response", []),
+        ("best_of_n", "responses", ["Dakota.", ""]),
+    ],
+)
+def test_an_empty_response_stops_or_is_counted(
+    tmp_path: Path, name: str, column: str, value: Any
+) -> None:
+    rows = [dict(row, image=None) for row in rows_of(name) for _ in range(2)]
+    names = {"rlaif_v": "idx"}
+    rows = [{**row, names.get(name, "id"): f"RLAIF-V-{i}"} for i, row in enumerate(rows)]
+    rows[0] = {**rows[0], column: value}
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rule = find_preset(name).rule
+    with pytest.raises(ObjectiveError, match=rf"row 0: {column} must be .*but is"):
+        read_source(str(path), rule, Taking())
+    reading = read_source(str(path), rule, Taking(on_bad="skip"))
+    assert len(reading.examples) == len(rows) - 1
+    assert reading.skipped.total() == 1
+
+
 def test_faults_of_a_kind_are_counted_together(tmp_path: Path) -> None:
     rows = numbered(6)
     for i in (1, 2, 4):

@@ -135,6 +135,37 @@ def test_examples_without_options_are_left_out_of_a_choice_and_told(
     assert "left out 4 of 12 examples, which have no options" in told
 
 
+@pytest.mark.parametrize(
+    ("preset", "count", "asked"),
+    [
+        ("mathvista", 1, "(A) Yes\n(B) No"),
+        ("mathverse", 2, "What is x?\nChoices:\nA:1\u00b0\nB:2\u00b0"),
+        ("mmmu", 1, "(image 1) Which one?\nA. a map\nB. a ship"),
+        ("mmstar", 1, "A. On the book.\nB. Beneath\nC. Both\nD. None"),
+    ],
+)
+def test_published_questions_are_multiple_choice(
+    write: Write, tmp_path: Path, preset: str, count: int, asked: str
+) -> None:
+    """Options are those of the row, once."""
+    source = write_copy(preset, tmp_path)
+    study = read_study(write(f"  - {{preset: {preset}, kind: choice, suffix: Letter.}}\n"))
+    (config,) = study.config.objectives
+    read = read_source(source, find_preset(preset).rule).examples
+    shown = [
+        with_suffix(e, config.suffix, apart=config.suffix_apart)
+        for e in read
+        if "options" in e.lists
+    ]
+    assert len(shown) == count
+    objective = make_objective(config, dict.fromkeys(SPLITS, shown))
+    assert isinstance(objective, MultipleChoice)
+    told = [objective.requests(example)[0].prompt.turns[0].text for example in shown]
+    assert told[0].endswith(f"{asked}\nLetter.")
+    if preset == "mathverse":  # whose question and options are in the picture
+        assert told[1] == "Answer the question in the image.\nLetter."
+
+
 def test_categories_may_be_a_group_of_the_examples(write: Write, tmp_path: Path) -> None:
     (config,) = read_study(write("  - {preset: mmstar, categories: colour}\n")).config.objectives
     assert config.categories == "colour"

@@ -68,6 +68,11 @@ def test_options_come_from_a_written_out_list_and_markers_name_pictures(
     assert example.lists["options"] == ("a coin's edge", "a map", "(image 1)", "a ship")
     assert example.texts == {"answer": "C"}
     assert len(example.images) == 2
+    choice, open_ = found["mmmu"]
+    assert (choice.category, open_.category) == ("Computer_Science", "Art")
+    assert choice.lists == {"options": ("a map", "a ship")}
+    assert (choice.texts, open_.texts) == ({"answer": "B"}, {"answer": "12"})
+    assert open_.lists == {}
     (vision,) = found["mmmu_pro_vision"]
     assert vision.texts == {"answer": "J"}
 
@@ -94,7 +99,14 @@ def test_mathematics_keeps_options_units_and_precision(
     letters, number = found["mathvision"]
     assert letters.question == "How many? (image 1)\nA. 3\nB. 4"
     assert (letters.texts["answer"], number.texts["answer"]) == ("B", "12")
-    assert found["mathverse"][0].category == "Plane Geometry"
+    verse, seen, free = found["mathverse"]
+    assert verse.category == "Plane Geometry"
+    assert verse.question.endswith("Choices:\nA:1\u00b0\nB:2\u00b0")
+    assert verse.lists == seen.lists == {"options": ("1\u00b0", "2\u00b0")}
+    assert (verse.texts["answer"], seen.texts["answer"]) == ("B", "B")
+    assert seen.question == "Answer the question in the image."
+    assert seen.groups == {"level": "Vision Only"}
+    assert (free.lists, free.texts) == ({}, {"answer": "12"})
     assert found["dynamath"][0].texts["answer"] == "3.5"
     assert found["mm_math"][0].texts["answer"] == r"\frac{1}{2}"
 

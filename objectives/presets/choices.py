@@ -1,4 +1,4 @@
-"""Multiple choice: MMMU-Pro (standard and vision) and MMStar."""
+"""Multiple choice: MMMU, MMMU-Pro (standard and vision) and MMStar."""
 
 import re
 from collections.abc import Iterator
@@ -24,6 +24,26 @@ def _mmmu_pro(row: Row) -> Iterator[Example]:
         texts={"answer": row.letter("answer", options)},
         category=subject,
         lists={"options": tuple(row.plain("options", option, images) for option in options)},
+        groups={"difficulty": row.optional("topic_difficulty") or "unknown"},
+    )
+
+
+def _mmmu(row: Row) -> Iterator[Example]:
+    """As MMMU-Pro, whose subject stands in the id here; some questions have no options."""
+    images = row.images(*_IMAGES) or row.images("image")
+    stated = row.value("options")
+    options = () if stated in (None, "", "[]", []) else row.literal_texts("options")
+    name = row.text("id")
+    subject = "_".join(name.split("_")[1:-1])  # validation_Computer_Science_12
+    yield Example(
+        id=name,
+        question=row.question("question", images),
+        images=images,
+        texts={"answer": row.letter("answer", options) if options else row.text("answer")},
+        category=subject or "all",
+        lists={"options": tuple(row.plain("options", option, images) for option in options)}
+        if options
+        else {},
         groups={"difficulty": row.optional("topic_difficulty") or "unknown"},
     )
 
@@ -61,9 +81,9 @@ def _mmstar(row: Row) -> Iterator[Example]:
     )
 
 
-def split_options(text: str) -> tuple[str, tuple[str, ...]]:
+def split_options(text: str, heading: str = "Options:") -> tuple[str, tuple[str, ...]]:
     """A question and the options, in the order of their letters, that stand behind it."""
-    head, _, tail = text.rpartition("Options:")
+    head, _, tail = text.rpartition(heading)
     if not head:
         head, tail = "", text
     starts: list[re.Match[str]] = []
@@ -82,6 +102,20 @@ def split_options(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 PRESETS = (
+    Preset(
+        name="mmmu",
+        source="lmms-lab/MMMU:validation",
+        kind="choice",
+        metric="choice_letter",
+        rule=RowRule(
+            ("id", "question", "options", "answer"),
+            (*_IMAGES, "image", "topic_difficulty"),
+            _mmmu,
+        ),
+        citation="Yue et al., MMMU, arXiv:2311.16502",
+        suffix=_LETTER,
+        note="questions without options are left out and counted.",
+    ),
     Preset(
         name="mmmu_pro",
         source="MMMU/MMMU_Pro:standard (10 options):test",

@@ -1,15 +1,18 @@
 """Reasoning about pictures: MathVista, MathVerse, MathVision, DynaMath, MM-Math."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from objectives.answer_text import last_boxed
 from objectives.data import Example
 from objectives.preset import Preset
+from objectives.presets.choices import split_options
 from objectives.rows import Row
 from objectives.rules import RowRule
 
 _BOXED = "Solve the problem step by step and put the final answer in \\boxed{}."
+_IN_PICTURE = "Answer the question in the image."
 _LONG = {"max_new_tokens": 1024}
 
 
@@ -34,6 +37,27 @@ def _mathvista(row: Row) -> Iterator[Example]:
     )
 
 
+def _mathverse(row: Row) -> Iterator[Example]:
+    """Choices stand behind the question; of "Vision Only" both are in the picture alone."""
+    images = _pictures(row)
+    stated = row.optional("question")
+    metadata = _mapping(row.value("metadata"))
+    whole = stated or row.optional("question_for_eval") or ""
+    options = split_options(whole, "Choices:")[1] if "Choices:" in whole else ()
+    answer = row.text("answer")
+    letter = answer.strip("().").upper()
+    lettered = len(letter) == 1 and letter in ascii_uppercase[: len(options)]
+    yield Example(
+        id=row.optional("sample_index") or row.numbered(),
+        question=row.question("question", images) if stated else _IN_PICTURE,
+        images=images,
+        texts={"answer": letter if lettered else answer},
+        category=str(metadata.get("subject") or "all"),
+        lists={"options": options} if lettered else {},
+        groups={"level": row.optional("problem_version") or "unknown"},
+    )
+
+
 def _problem(row: Row) -> Iterator[Example]:
     """A problem with an answer, whatever its data set calls the columns."""
     images = _pictures(row)
@@ -44,8 +68,8 @@ def _problem(row: Row) -> Iterator[Example]:
         question = "\n".join([question, *lettered])
     metadata = _mapping(row.value("metadata"))
     subject = row.optional("subject") or metadata.get("subject") or "all"
-    levels = (row.optional(n) for n in ("level", "knowledge_level", "problem_version"))
-    names = (row.optional(n) for n in ("id", "sample_index", "file_name"))
+    levels = (row.optional(n) for n in ("level", "knowledge_level"))
+    names = (row.optional(n) for n in ("id", "file_name"))
     yield Example(
         id=next(filter(None, names), None) or row.numbered(),
         question=question,
@@ -94,8 +118,7 @@ def _problems(name: str, source: str, citation: str, note: str = "") -> Preset:
 
 _OPTIONAL = (
     *("image", "decoded_image", "answer", "ground_truth", "solution", "options", "subject"),
-    *("level", "knowledge_level", "metadata", "problem_version"),
-    *("id", "sample_index", "file_name"),
+    *("level", "knowledge_level", "metadata", "id", "file_name"),
 )
 
 PRESETS = (
@@ -116,10 +139,22 @@ PRESETS = (
         settings=_LONG,
         note="its leaderboard extracts answers with a commercial judge: not comparable.",
     ),
-    _problems(
-        "mathverse",
-        "AI4Math/MathVerse:testmini:testmini",
-        "Zhang et al., MathVerse, arXiv:2403.14624",
+    Preset(
+        name="mathverse",
+        source="AI4Math/MathVerse:testmini:testmini",
+        kind="generation",
+        metric="math_answer",
+        rule=RowRule(
+            ("question", "answer"),
+            (
+                *("image", "decoded_image", "question_for_eval", "metadata", "problem_version"),
+                "sample_index",
+            ),
+            _mathverse,
+        ),
+        citation="Zhang et al., MathVerse, arXiv:2403.14624",
+        suffix=_BOXED,
+        settings={**_LONG, "list_options": False},
     ),
     _problems(
         "mathvision",
