@@ -186,4 +186,4 @@ def _results(
 
 def _chosen(own: Search, one: Confirmed) -> dict[str, Any]:
     """The values of what was searched over a list."""
-    return {name: one.trial.params[name] for name in own.space.choices}
+    return {name: one.trial.params[name] for name in own.space.lists()}
