@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from merge_ops.groups_yaml import check_depth
 from merge_ops.layout import Layout, MisfitError
 from merge_ops.recipe import Recipe, Setting
 from merge_ops.rewriting import Rewrite, find_method
@@ -32,6 +33,7 @@ def lower(recipe: Recipe, layout: Layout) -> Recipe:
     """
     if recipe.slices:
         return lower_slices(recipe, layout)
+    check_depth(recipe, layout.layers)
     method = find_method(recipe.method)
     if not isinstance(method, Rewrite):
         return recipe

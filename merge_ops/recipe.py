@@ -70,11 +70,35 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class MethodGroup:
+    """Tensors that are merged by a method of their own.
+
+    Attributes:
+        method: its name.
+        layers: index of the first layer and the one behind the last; None for any depth, outside
+            the layers too.
+        filter: a substring of the canonical names, or None for any.
+    """
+
+    method: str
+    layers: tuple[int, int] | None = None
+    filter: str | None = None
+
+    def holds(self, name: str, layer: int | None) -> bool:
+        """Whether the tensor is one of them."""
+        if self.filter is not None and self.filter not in name:
+            return False
+        if self.layers is None:
+            return True
+        return layer is not None and self.layers[0] <= layer < self.layers[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One merged model, in the terms of mergekit plus the `mergetuna:` block.
 
     Attributes:
-        method: name of the merge method.
+        method: name of the merge method; with `groups`, of all that is in none of them.
         models: the experts (and the target, where its own weights are merged).
         base_model: the model that task vectors are taken from, if the method needs one.
         parameters: top-level settings; they hold where a model's own are silent.
@@ -93,6 +117,8 @@ class Recipe:
         provenance: where the recipe came from; it decides no weight.
         slices: as mergekit's, in order and without gaps; `merge_ops.rewriting.lower` puts them
             into `models`, which until then only names the models.
+        groups: tensors with a method of their own; the first that holds a tensor counts. Settings
+            are looked up as ever, and each method takes those that it knows.
     """
 
     method: str
@@ -111,6 +137,16 @@ class Recipe:
     tasks: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
+    groups: tuple[MethodGroup, ...] = ()
+
+    def methods(self) -> tuple[str, ...]:
+        """Names of all its merge methods, each once; `method` is the first."""
+        return tuple(dict.fromkeys([self.method, *(group.method for group in self.groups)]))
+
+    def method_at(self, name: str, layer: int | None) -> str:
+        """The method that merges a tensor."""
+        found = (group.method for group in self.groups if group.holds(name, layer))
+        return next(found, self.method)
 
     def kept_from(self) -> str:
         """The model that gives everything that is not merged, but for `towers`."""
@@ -172,6 +208,8 @@ class Recipe:
             content.append({"rows": rows})
         if self.slices:
             content.append([_plain_slice(part, name) for part in self.slices])
+        if self.groups:
+            content.append({"methods": [[g.method, g.layers, g.filter] for g in self.groups]})
         if self.towers:
             content.append({"towers": {key: name(model) for key, model in self.towers.items()}})
         if self.has_views():

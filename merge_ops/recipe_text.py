@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_ops.atomic import write_text
+from merge_ops.groups_yaml import PER_GROUP, dump_groups
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.references import relative
 from merge_ops.settings_yaml import dump_settings
@@ -41,14 +42,14 @@ def _content(recipe: Recipe, folder: Path) -> dict[str, Any]:
     for source in recipe.models:
         own = dump_settings(_with_exclusions(recipe, source))
         models.append({"model": name(source.model)} | ({"parameters": own} if own else {}))
-    content: dict[str, Any] = {"merge_method": recipe.method}
+    content: dict[str, Any] = {"merge_method": PER_GROUP if recipe.groups else recipe.method}
     if recipe.base_model:
         content["base_model"] = name(recipe.base_model)
     content["models"] = models
     if recipe.parameters:
         content["parameters"] = dump_settings(recipe.parameters)
     content |= {k: v for k in ("dtype", "out_dtype") if (v := getattr(recipe, k))}
-    if recipe.target or recipe.tasks:
+    if recipe.target or recipe.tasks or recipe.groups:
         content["mergetuna"] = _block(recipe, name, dump_statistics(recipe.statistics, folder))
     return content
 
@@ -61,6 +62,8 @@ def _block(
     if recipe.reward_head:
         block["reward_head"] = name(recipe.reward_head)
     block |= {"exclude": list(recipe.exclude), "template": name(recipe.template)}
+    if recipe.groups:
+        block["methods"] = dump_groups(recipe)
     if recipe.towers:
         block["towers"] = {key: name(model) for key, model in recipe.towers.items()}
     if recipe.tasks:

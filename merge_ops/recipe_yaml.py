@@ -1,5 +1,6 @@
 """recipe.yaml: reading it strictly."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from merge_ops.errors import did_you_mean
+from merge_ops.groups_yaml import PER_GROUP, GroupFile, read_groups
 from merge_ops.mergekit_keys import without_idle_keys
 from merge_ops.mergekit_reference import Reference
 from merge_ops.method import Method
-from merge_ops.recipe import Recipe, Setting, Source
+from merge_ops.recipe import MethodGroup, Recipe, Setting, Source
 from merge_ops.recipe_text import exclusions
 from merge_ops.references import locate
 from merge_ops.rewriting import Rewrite, all_methods
@@ -43,6 +45,7 @@ class _Block(_Strict):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     statistics: StatisticsBlock | None = None
     tasks: dict[str, str] = Field(default_factory=dict)
+    methods: list[GroupFile] = Field(default_factory=list)
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -79,24 +82,22 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     problems: Problems = []
     passed: Problems = []
     content = validate(without_idle_keys(file, problems, passed), _File)
-    methods = {method.name: method for method in all_methods()}
-    op = methods.get(content.merge_method)
-    if op is None:
-        hint = did_you_mean(content.merge_method, methods)
-        text = f"merge_method: there is no method {content.merge_method!r}{hint}"
-        raise file.error([(("merge_method",), text)])
+    ops, groups = _methods(content, file, problems)
+    op = ops[0]
     problems += shape_problems(content.models, content.slices, content.base_model)
     if isinstance(op, Rewrite) and content.slices:
         text = f"slices: {op.name} rewrites the whole depth; write models:"
         problems.append((("slices",), text))
     if problems and not content.models and not content.slices:
         raise file.error(problems)
-    recipe = _recipe(content, op, file.path.parent, problems, passed)
+    recipe = _recipe(content, ops, file.path.parent, problems, passed)
+    recipe = replace(recipe, groups=groups)
     given = content.mergetuna.statistics if content.mergetuna else None
     named = read_statistics(file, given, op, len(recipe.models), problems)
     recipe = replace(recipe, statistics=named)
     said = {place for place, _ in problems}
-    problems += [problem for problem in _misfits(recipe, op) if problem[0] not in said]
+    misfits = [problem for one in ops for problem in _misfits(recipe, one)]
+    problems += [problem for problem in dict.fromkeys(misfits) if problem[0] not in said]
     if problems:
         raise file.error(problems)
     lines = sorted((file.where(place)[0], text) for place, text in passed)
@@ -105,8 +106,32 @@ def _read(file: YamlFile, notes: list[str] | None) -> Recipe:
     return recipe
 
 
+def _methods(
+    content: _File, file: YamlFile, problems: Problems
+) -> tuple[list[Method], tuple[MethodGroup, ...]]:
+    """The methods of a recipe, the one of the rest first, and what the others merge.
+
+    Raises:
+        UserError: there is no method of a name.
+    """
+    said: Problems = []
+    entries = content.mergetuna.methods if content.mergetuna else []
+    rest, groups = read_groups(content.merge_method, entries, said)
+    methods = {method.name: method for method in all_methods()}
+    if rest not in methods and content.merge_method != PER_GROUP:
+        text = f"merge_method: there is no method {rest!r}{did_you_mean(rest, methods)}"
+        said.append((("merge_method",), text))
+    if content.merge_method == PER_GROUP and content.slices:
+        said.append((("slices",), f"slices: a recipe {PER_GROUP} has none; write models:"))
+    if any(name not in methods for name in (rest, *(group.method for group in groups))):
+        raise file.error(said)
+    problems += said
+    names = dict.fromkeys([rest, *(group.method for group in groups)])
+    return [methods[name] for name in names], groups
+
+
 def _recipe(
-    content: _File, op: Method, folder: Path, problems: Problems, notes: Problems
+    content: _File, ops: Sequence[Method], folder: Path, problems: Problems, notes: Problems
 ) -> Recipe:
     """Turn the checked file into a recipe, collecting problems and notes with their places."""
 
@@ -118,9 +143,13 @@ def _recipe(
             return reference
 
     def settings(found: dict[str, Any] | None, *place: str | int, own: bool) -> dict[str, Setting]:
-        return read_settings(found, op, place, problems, own=own, notes=notes)
+        read: dict[str, Setting] = {}
+        for key, value in (found or {}).items():
+            op = next((op for op in ops if key in op.parameters()), ops[0])
+            read |= read_settings({key: value}, op, place, problems, own=own, notes=notes)
+        return read
 
-    block = content.mergetuna
+    op, block = ops[0], content.mergetuna
     slices = read_slices(content.slices or (), op, model, problems, notes)
     models = [Source(name) for part in slices for name in [s.model for s in part.sources]]
     models = [m for i, m in enumerate(models) if m not in models[:i]]

@@ -111,7 +111,7 @@ def place_model(opened: Opened, recipe: Recipe, runtime: Runtime, solutions: int
     if not runtime.shard or device.type != "cuda":
         return on_one(device)
     accelerators = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
-    beside = 1 + solutions * (find_method(recipe.method).traits.solve is not None)
+    beside = 1 + solutions * any(find_method(name).traits.solve for name in recipe.methods())
     copies = _copies(recipe, opened.numels)
     free = {d: max(0, _usable(d, runtime) - copies) // beside for d in (*accelerators, HOST)}
     return shard(opened.target.model, _live_dtype(opened, recipe), free)
@@ -177,7 +177,7 @@ def _items(
     if device.type == "cpu" and any(checkpoint.is_whole for checkpoint in wholes):
         read = max(checkpoint.bytes() for checkpoint in wholes if checkpoint.is_whole)
         items.append(Item("a checkpoint read whole, on loading", read))
-    if traits.solve:
+    if any(find_method(name).traits.solve for name in recipe.methods()):
         count = f" x {solutions}" if solutions > 1 else ""
         fewer = "fewer choices" if solutions > 1 else ""
         size = solutions * max(sizes.values(), default=0)

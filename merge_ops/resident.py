@@ -128,11 +128,10 @@ class ResidentModel:
         """
         op = get_op(recipe.method)
         self._check(recipe)
-        check_experts(op, len(recipe.experts(op)))
         given = self._statistics(recipe, op) if statistics is None else statistics
         if self._rows and op.traits.statistics == "fishers":
             given = RowStatistics(given, self._rows)
-        changed = self._changed(recipe, op, given)
+        changed = self._changed(recipe, given)
         try:
             self._write([(tensor.name, job) for tensor, _, job in changed])
         except BaseException:
@@ -157,13 +156,11 @@ class ResidentModel:
         order = {tensor.name: i for i, tensor in enumerate(self._tensors)}
         found: dict[object, Solvable] = {}
         for recipe in recipes:
-            op = get_op(recipe.method)
             self._check(recipe)
-            check_experts(op, len(recipe.experts(op)))
-            for tensor, job in self._jobs(recipe, op):
+            for tensor, job in self._jobs(recipe):
                 live = self._live[tensor.name].parameter()
                 shape = live.shape if job.rows is None else job.rows.shape(live.shape)
-                if not (op.traits.solve and shape.numel()):
+                if not (job.op.traits.solve and shape.numel()):
                     continue
                 one = Solvable(job, tuple(shape), shape.numel() * live.element_size())
                 found.setdefault(solved_key(job), one)
@@ -203,23 +200,34 @@ class ResidentModel:
         return self._opened[1]
 
     def _changed(
-        self, recipe: Recipe, op: MergeOp, given: ExpertStatistics
+        self, recipe: Recipe, given: ExpertStatistics
     ) -> list[tuple[MergedTensor, object, Job]]:
         """The tensors that the recipe writes differently from what they hold, with their keys."""
-        seed = recipe.seed if op.random else None
         changed: list[tuple[MergedTensor, object, Job]] = []
-        for tensor, job in self._jobs(recipe, op):
+        for tensor, job in self._jobs(recipe):
             own = given.key(tensor.name)
-            key = (op.name, job.base, tuple(job.experts), seed, repr(job.values), own)
+            seed = recipe.seed if job.op.random else None
+            key = (job.op.name, job.base, tuple(job.experts), seed, repr(job.values), own)
             if self._written.get(tensor.name) != key:
                 job = replace(job, statistics=given)
                 changed.append((tensor, key, job))
         return changed
 
-    def _jobs(self, recipe: Recipe, op: MergeOp) -> Iterator[tuple[MergedTensor, Job]]:
-        base = recipe.task_base(op)
-        experts = [recipe.models[i].model for i in recipe.experts(op)]
+    def _jobs(self, recipe: Recipe) -> Iterator[tuple[MergedTensor, Job]]:
+        """What writes each tensor, by its own method.
+
+        Raises:
+            UserError: a method cannot merge so many experts.
+        """
+        ops = {name: get_op(name) for name in recipe.methods()}
+        merged = {
+            name: [recipe.models[i].model for i in recipe.experts(op)] for name, op in ops.items()
+        }
+        for name, op in ops.items():
+            check_experts(op, len(merged[name]))
         for tensor in self._tensors:
+            op = ops[recipe.method_at(tensor.name, tensor.layer)]
+            base, experts = recipe.task_base(op), merged[op.name]
             values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
             rows = self._rows.get(tensor.name)
             yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed, rows=rows)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from merge_ops.layout import layer_of
 from merge_ops.recipe import Recipe
-from merge_ops.registry import Value, get_op
+from merge_ops.registry import MergeOp, Value, get_op
 from merge_ops.resolving import resolve
 from search.dimension import Dimension, Point
 from search.proposer import unit_to_value
@@ -84,7 +84,7 @@ def _scaling_is_void(space: SearchSpace, points: Sequence[Point]) -> bool:
 def _differ(space: SearchSpace, before: Point, after: Point) -> bool:
     """Whether two points merge some tensor differently."""
     first, second = space.decode(before), space.decode(after)
-    if first.method != second.method:
+    if first.method != second.method and not space.method_per_group:
         return before.get(METHOD) != after.get(METHOD)
     drawn = first.seed != second.seed  # a method that draws nothing has one seed
     changed = [
@@ -99,7 +99,12 @@ def _differ(space: SearchSpace, before: Point, after: Point) -> bool:
 
 
 def _settings(recipe: Recipe, name: str, layers: int) -> Resolved:
-    return resolve(recipe, get_op(recipe.method), name, layer_of(name), layers)
+    op = _op(recipe, name)
+    return {"": op.name, **resolve(recipe, op, name, layer_of(name), layers)}
+
+
+def _op(recipe: Recipe, name: str) -> MergeOp:
+    return get_op(recipe.method_at(name, layer_of(name)))
 
 
 def _merged(recipe: Recipe, name: str, space: SearchSpace) -> "Tensor":
@@ -108,13 +113,13 @@ def _merged(recipe: Recipe, name: str, space: SearchSpace) -> "Tensor":
 
     from merge_ops.tensor_merge import merge_tensor
 
-    op = get_op(recipe.method)
+    op = _op(recipe, name)
     made = torch.Generator().manual_seed(0)
     base, *experts = (
         torch.randn(_SIZE, _SIZE, generator=made) for _ in range(1 + len(recipe.experts(op)))
     )
-    values = dict(_settings(recipe, name, space.layers))
+    values = dict(resolve(recipe, op, name, layer_of(name), space.layers))
     if op.random:
         values |= {"seed": recipe.seed, "name": name}
     experts = [base + 0.1 * expert for expert in experts]
-    return merge_tensor(recipe.method, base, experts, **values).double().round(decimals=5)
+    return merge_tensor(op.name, base, experts, **values).double().round(decimals=5)

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from merge_ops.layout import is_behind, layer_of
 from merge_ops.recipe import Recipe
-from merge_ops.registry import Value, get_op
+from merge_ops.registry import MergeOp, Value, get_op
 from merge_ops.resolving import lookup, resolve
 from search.coupling import from_experts
 from search.dimension import Dimension
@@ -26,17 +26,32 @@ def encode(space: SearchSpace, recipe: Recipe) -> dict[str, Value]:
         recipe: in the terms of a tensor op.
     """
     point: dict[str, Value] = {d.name: d.default for d in space.dimensions()}
-    for name, values in space.choices.items():
+    methods = _methods(space, recipe)
+    for name, values in space.lists().items():
         said = lookup(recipe.parameters.get(name), "", None, space.layers)
-        value = {METHOD: recipe.method, SEED: recipe.seed}.get(name, said)
+        value = {**methods, SEED: recipe.seed}.get(name, said)
         if value in values:
             point[name] = value
-    op = get_op(recipe.method)
+    ops = [get_op(name) for name in recipe.methods()]
     for knob in space.ranges:
-        if knob in op.knobs and not space.knob(knob).whole:
+        if any(knob in op.knobs for op in ops) and not space.knob(knob).whole:
             point |= _numbers(space, recipe, knob)
     known = {d.name: d for d in space.dimensions()}
     return {name: _moved(known[name], value) for name, value in point.items() if name in known}
+
+
+def _methods(space: SearchSpace, recipe: Recipe) -> dict[str, Value]:
+    """The method of the recipe, or of the first tensor of each group."""
+    if not space.method_per_group:
+        return {METHOD: recipe.method}
+    found: dict[str, Value] = {}
+    for index, name in enumerate(space.method_names()):
+        place, part = divmod(index, len(space.modules))
+        tensors = (n for n in space.names if _in_group(space, n, place, part))
+        first = next(tensors, None)
+        if first is not None:
+            found[name] = recipe.method_at(first, layer_of(first))
+    return found
 
 
 def _moved(dimension: object, value: Value) -> Value:
@@ -51,7 +66,11 @@ def _numbers(space: SearchSpace, recipe: Recipe, knob: str) -> dict[str, Value]:
     groups = space.groups()
     for index, group in enumerate(groups):
         place, part = divmod(index, len(space.modules))
-        names = [n for n in space.names if _in_group(space, n, place, part)]
+        names = [
+            n
+            for n in space.names
+            if _in_group(space, n, place, part) and knob in _op(recipe, n).knobs
+        ]
         if not names:
             continue
         columns = [_values(space, recipe, knob, name) for name in names]
@@ -67,6 +86,10 @@ def _numbers(space: SearchSpace, recipe: Recipe, knob: str) -> dict[str, Value]:
                 dimension_name(knob, o, group): v for o, v in zip(owners, owned, strict=True)
             }
     return found
+
+
+def _op(recipe: Recipe, name: str) -> MergeOp:
+    return get_op(recipe.method_at(name, layer_of(name)))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -88,7 +111,7 @@ def _in_group(space: SearchSpace, name: str, place: int, part: int) -> bool:
 
 def _values(space: SearchSpace, recipe: Recipe, knob: str, name: str) -> list[float]:
     """What a recipe says of one tensor, in the order of the space's experts."""
-    op = get_op(recipe.method)
+    op = _op(recipe, name)
     said = resolve(recipe, op, name, layer_of(name), space.layers).get(
         knob, op.knobs[knob].default
     )

@@ -57,5 +57,7 @@ def solutions(space: SearchSpace) -> list[Recipe]:
             for name, values in listed.items()
             if name != op.traits.scale and (name == METHOD or name in op.parameters())
         ]
-        found += [space.decode({**start, **dict(some)}) for some in product(*lists)]
+        for some in product(*lists):
+            point = {**start, **dict(some)}
+            found.append(space.decode(space.with_method(point, op.name)))
     return found

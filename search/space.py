@@ -10,13 +10,14 @@ from merge_ops.knobs import Knob
 from merge_ops.layout import Layout
 from merge_ops.lowering import lower
 from merge_ops.method import Method
-from merge_ops.recipe import Entry, Recipe, Setting, Source
+from merge_ops.recipe import Entry, MethodGroup, Recipe, Setting, Source
 from merge_ops.registry import Value
 from merge_ops.rewriting import Rewrite, find_method
 from search.coupling import Coupling, from_experts, owners, to_experts
 from search.depth import Depth
 from search.dimension import Choice, Coordinate, Dimension, Point
 from search.filling import setting_of
+from search.group_methods import recipe_groups
 from search.modules import WHOLE, Module
 
 METHOD = "method"
@@ -61,6 +62,7 @@ class SearchSpace:
         names: canonical names of the merged tensors; methods that rewrite a recipe want them.
         choices: knobs and options that are searched over a short list of values.
         frozen: values that are not searched, by patterns of the names of dimensions.
+        method_per_group: every group has a choice `method` of its own, such as "method.2.mlp".
     """
 
     template: Recipe
@@ -71,6 +73,7 @@ class SearchSpace:
     names: tuple[str, ...] = ()
     choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     frozen: Mapping[str, float] = field(default_factory=dict)
+    method_per_group: bool = False
 
     def __post_init__(self) -> None:
         methods = self.methods()
@@ -138,11 +141,29 @@ class SearchSpace:
         """The groups with their places over depth."""
         return [(i // len(self.modules), group) for i, group in enumerate(self.groups())]
 
+    def lists(self) -> dict[str, tuple[Value, ...]]:
+        """What is searched over a list, by the name of its coordinate."""
+        found: dict[str, tuple[Value, ...]] = {}
+        for name, values in self.choices.items():
+            own = self.method_names() if name == METHOD else (name,)
+            found |= dict.fromkeys(own, values)
+        return found
+
+    def method_names(self) -> tuple[str, ...]:
+        """Names of the choices of a method: one, or one per group."""
+        groups = self.groups() if self.method_per_group else [""]
+        return tuple(dimension_name(METHOD, "", group) for group in groups)
+
+    def with_method(self, point: Point, name: str) -> dict[str, Value]:
+        """A point with one method everywhere."""
+        return {**point, **dict.fromkeys(self.method_names(), name)}
+
     def _choices(self) -> list[Choice]:
         """A search begins at the method's own default if it is listed, else at the first value."""
         defaults: dict[str, Value] = {METHOD: self.template.method, SEED: self.template.seed}
         for op in reversed(self.methods()):
             defaults |= {**op.options, **{name: knob.default for name, knob in op.knobs.items()}}
+        defaults |= dict.fromkeys(self.method_names(), self.template.method)
         return [
             Choice(
                 name,
@@ -150,7 +171,7 @@ class SearchSpace:
                 defaults[name] if defaults[name] in values else values[0],
                 ordered=name != SEED,
             )
-            for name, values in self.choices.items()
+            for name, values in self.lists().items()
         ]
 
     def _frozen(self, name: str) -> float | None:
@@ -179,17 +200,20 @@ class SearchSpace:
         Raises:
             UserError: fixed or searched values that do not fit the models' layers.
         """
-        op = find_method(str(values.get(METHOD, self.template.method)))
-        allowed = op.parameters()
+        method, groups = self._methods(values)
+        names = dict.fromkeys([method, *(group.method for group in groups)])
+        ops = [find_method(name) for name in names]
+        allowed = {name for op in ops for name in op.parameters()}
         common = {k: v for k, v in self.template.parameters.items() if k in allowed}
         common |= {n: (Entry(None, values[n]),) for n in self.choices if n in allowed}
         models = [dict(m.parameters) for m in self.template.models]
         for knob in self.ranges:
-            if knob not in op.knobs:
+            own_knob = next((op.knobs[knob] for op in ops if knob in op.knobs), None)
+            if own_knob is None:
                 continue
-            if op.knobs[knob].whole:
+            if own_knob.whole:
                 common[knob] = (Entry(None, self._whole(knob, values)),)
-            elif op.knobs[knob].per_expert:
+            elif own_knob.per_expert:
                 settings = self._settings(knob, values)
                 for own, setting in zip(models, settings, strict=True):
                     own[knob] = setting
@@ -198,17 +222,31 @@ class SearchSpace:
         sources = tuple(
             Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
         )
-        drawn = SEED in self.choices and getattr(op, "random", False)
+        drawn = SEED in self.choices and any(getattr(op, "random", False) for op in ops)
+        bases = [self.template.task_base(op) for op in ops]
         recipe = replace(
             self.template,
-            method=op.name,
+            method=method,
+            groups=groups,
             seed=int(values[SEED]) if drawn else self.template.seed,
             models=sources,
             parameters=common,
-            base_model=self.template.task_base(op),  # mergekit would merge one that is ignored
-            statistics=self.template.statistics if op.traits.statistics else None,
+            base_model=next(filter(None, bases), None),  # mergekit would merge one that is ignored
+            statistics=self.template.statistics if ops[0].traits.statistics else None,
         )
         return lower(recipe, Layout(self.layers, self.names))
+
+    def _methods(self, values: Point) -> tuple[str, tuple[MethodGroup, ...]]:
+        """The method of a point, or the one of the rest and those of its groups."""
+        if not self.method_per_group:
+            return str(values.get(METHOD, self.template.method)), ()
+        chosen = {
+            (place, self.modules[i % len(self.modules)].name): str(
+                values[dimension_name(METHOD, "", group)]
+            )
+            for i, (place, group) in enumerate(self._placed_groups())
+        }
+        return recipe_groups(chosen, self.depth, self.modules, self.names)
 
     def controls(self, knob: str, values: Point) -> dict[str, list[list[float]]]:
         """A knob's values by part of a layer: for each expert (or all), one per place."""

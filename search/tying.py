@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from merge_ops.registry import Value
 from search.depth import Depth
 from search.dimension import Coordinate, Point
-from search.space import SearchSpace, dimension_name
+from search.space import METHOD, SearchSpace, dimension_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,18 @@ def columns_of(space: SearchSpace, one: Tied, bands: range) -> list[int]:
 
 
 def _places(space: SearchSpace) -> dict[str, tuple[tuple[str, ...], int]]:
-    """Knob, owner and part of a layer of every number that has a band, and its band."""
+    """Knob, owner and part of a layer of every coordinate that has a band, and its band."""
     parts = len(space.modules)
-    return {
-        dimension_name(knob, one, group): ((knob, one, space.modules[i % parts].name), i // parts)
+    owned = [
+        (knob, one)
         for knob in space.ranges
         if not space.knob(knob).whole
         for one in space.owners(knob)
+    ]
+    if space.method_per_group:
+        owned.append((METHOD, ""))
+    return {
+        dimension_name(knob, one, group): ((knob, one, space.modules[i % parts].name), i // parts)
+        for knob, one in owned
         for i, group in enumerate(space.groups())
     }

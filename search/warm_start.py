@@ -62,7 +62,7 @@ def vlrm_58(space: SearchSpace) -> list[Start]:
         own = grids.get(space.template.method)
         return own(space) if own else []
     return [
-        {**point, METHOD: name}
+        space.with_method(point, name)
         for name, grid in grids.items()
         if name in space.choices[METHOD]
         for point in grid(space)

@@ -20,7 +20,7 @@ from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
 from studies.strict import Strict
 
-_LATER = {"refine", "average_seeds"}
+_LATER = {"refine", "average_seeds", "method_per_group"}
 """Keys of `search` that came later."""
 Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -78,6 +78,7 @@ class Search(Strict):
         default_factory=list
     )
     freeze: dict[str, float] = Field(default_factory=dict)
+    method_per_group: bool = False
     refine: Refine | None = None
     average_seeds: Annotated[int, Field(gt=1, le=1000)] | None = None
 

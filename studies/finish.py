@@ -236,4 +236,4 @@ def _guarded(one: Confirmed) -> dict[str, Any]:
 
 def _chosen(own: Search, one: Confirmed) -> dict[str, Any]:
     """The values of what was searched over a list."""
-    return {name: one.trial.params[name] for name in own.space.choices}
+    return {name: one.trial.params[name] for name in own.space.lists()}

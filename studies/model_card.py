@@ -94,8 +94,9 @@ def model_card(resident: ResidentModel, recipe: Recipe, folder: Path) -> str:
     }
     vocabulary = "".join(f"- {line}\n" for line in resident.vocabulary)
     texts = [f"## {title}\n\n{text.strip()}\n\n" for title, text in sections.items() if text]
+    methods = " and ".join(recipe.methods())
     return (
-        f"---\n{_front_matter(resident, parents)}\n---\n\n# A {recipe.method} merge\n\n"
+        f"---\n{_front_matter(resident, parents)}\n---\n\n# A {methods} merge\n\n"
         f"Made by Mergetuna without training. Target: `{target}`. "
         f"Merged tensors: {len(resident.merged_names)}.\n\n{vocabulary}\n"
         f"{views_section(recipe)}{''.join(texts)}".rstrip()

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from merge_ops.errors import UserError, did_you_mean
+from merge_ops.groups_yaml import unfit
 from merge_ops.method import Method
 from merge_ops.registry import MergeOp, Value
 from merge_ops.rewriting import all_methods, find_method
@@ -59,7 +60,7 @@ def search_misfits(config: StudyConfig) -> Problems:
     if not knobs and search != Search(choices=search.choices):
         text = f"search: {title} has no knob to search; leave this key out"
         return [(("search",), text)]
-    problems = _refine_problems(config) + average_problems(search, ops)
+    problems = _refine_problems(config) + average_problems(search, ops) + _group_problems(config)
     known = sorted(knobs - {name for op in ops for name in solved_knobs(op)})
     if knobs and not (search.knobs or search.choices):
         lists = sorted({name for op in ops for name in listable(op)})
@@ -102,6 +103,23 @@ def _refine_problems(config: StudyConfig) -> Problems:
         text = "search.refine: bands are cut for one best candidate; it cannot follow a front"
         problems.append((place, text))
     return problems
+
+
+def _group_problems(config: StudyConfig) -> Problems:
+    """Whether every group can have a method of its own."""
+    search, key = config.search, "search.method_per_group"
+    if not search.method_per_group:
+        return []
+    names = [str(name) for name in search.choices.get(METHOD, ())]
+    if not names:
+        text = "lists no methods; add search.choices.method"
+    elif search.curve is not None:
+        text = "groups are bands of layers; write bands in place of curve"
+    elif not (search.bands or search.modules):
+        text = "there is one group alone; add bands or modules, or leave this key out"
+    else:
+        text = next(filter(None, map(unfit, names)), "")
+    return [(("search", "method_per_group"), f"{key}: {text}")] if text else []
 
 
 def solved_knobs(op: Method) -> list[str]:

@@ -39,6 +39,7 @@ def make_space(
         names=tuple(names),
         choices=study.choices,
         frozen=search.freeze if by_depth else {},
+        method_per_group=search.method_per_group and by_depth,
     )
     for end in (0, 1):  # what does not fit is told before the first trial
         space.decode({d.name: d.ends()[end] for d in space.dimensions()})

@@ -105,7 +105,7 @@ def write_study(
     draw_history(searches, _lines(study, evaluator), study.out / HISTORY)
     values = own.ledger.trials[results["winner"]["trial"]].params
     if own.space.choices:
-        draw_choices(own.space.choices, own.ledger.trials, values, study.out / CHOICES)
+        draw_choices(own.space.lists(), own.ledger.trials, values, study.out / CHOICES)
     if own.space.ranges:
         listed = chosen(results["winner"])
         title = f"found recipe ({listed})" if listed else "found recipe"
