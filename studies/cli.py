@@ -27,6 +27,7 @@ from studies.commands.statistics import statistics
 from studies.commands.status import status
 from studies.commands.trials import trials
 from studies.commands.ui import ui
+from studies.commands.validate import validate
 from studies.commands.zoo import zoo
 from studies.demo.zoo import ZooError
 from studies.interruption import Stopped
@@ -39,10 +40,11 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (
-    *(init, run, status, trials, best, report, export, merge, evaluate, baselines, align),
-    *(families, convert, methods, objectives, samplers, statistics, ui, demo),
-):
+STUDIES = (init, validate, run, status, trials, best, report, export, ui, demo)
+MODELS = (merge, evaluate, baselines, statistics, align, convert)
+LISTS = (families, methods, objectives, samplers)
+
+for command in (*STUDIES, *MODELS, *LISTS):
     name = "eval" if command is evaluate else command.__name__
     app.command(name, epilog=epilog(name))(command)
 app.add_typer(zoo, name="zoo")

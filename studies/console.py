@@ -36,6 +36,12 @@ def warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:05:09."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
 def quiet_transformers() -> None:
     """Keep the library's own warnings off the terminal, where a command has better ones."""
     from transformers.utils import logging

@@ -7,6 +7,11 @@ EXIT_CODES = (
 _EXAMPLES = {
     "init": ("mergetuna init", "mergetuna init studies/night.yaml"),
     "run": ("mergetuna run study.yaml",),
+    "validate": (
+        "mergetuna validate study.yaml",
+        "mergetuna validate study.yaml --quick",
+        "mergetuna validate study.yaml --json | jq .estimate.seconds",
+    ),
     "trials": (
         "mergetuna trials runs/my-study",
         "mergetuna trials runs/my-study --json | jq '.[].value'",
