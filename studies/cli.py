@@ -25,6 +25,7 @@ from studies.commands.run import run
 from studies.commands.samplers import samplers
 from studies.commands.statistics import statistics
 from studies.commands.status import status
+from studies.commands.sync import sync
 from studies.commands.trials import trials
 from studies.commands.ui import ui
 from studies.commands.validate import validate
@@ -40,14 +41,17 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-STUDIES = (init, validate, run, status, trials, best, report, export, ui, demo)
-MODELS = (merge, evaluate, baselines, statistics, align, convert)
-LISTS = (families, methods, objectives, samplers)
+GROUPS = {
+    "Studies": (init, validate, run, status, trials, best, report, export, ui, sync, demo),
+    "Models": (merge, evaluate, baselines, statistics, align, convert),
+    "Lists": (families, methods, objectives, samplers),
+}
 
-for command in (*STUDIES, *MODELS, *LISTS):
-    name = "eval" if command is evaluate else command.__name__
-    app.command(name, epilog=epilog(name))(command)
-app.add_typer(zoo, name="zoo")
+for group, members in GROUPS.items():
+    for command in members:
+        name = "eval" if command is evaluate else command.__name__
+        app.command(name, epilog=epilog(name), rich_help_panel=group)(command)
+app.add_typer(zoo, name="zoo", rich_help_panel="Models")
 
 
 def main() -> None:

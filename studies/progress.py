@@ -1,6 +1,5 @@
 """How a search shows itself: a live table on a terminal, plain lines in a log."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from studies.console import warn
+from studies.trial_facts import spent
+from studies.voice import draws, event, spoken_to
 
 _LINES = 10  # plain lines for a whole search
 
@@ -15,8 +16,18 @@ _LINES = 10  # plain lines for a whole search
 class Progress:
     """Shows best, last, trials per hour and the time left of one search."""
 
-    def __init__(self, title: str, done: Sequence[FrozenTrial], total: int | None) -> None:
-        """Args: `done` are the trials of earlier runs, `total` the budget, if it is in trials."""
+    def __init__(
+        self, name: str, title: str, done: Sequence[FrozenTrial], total: int | None
+    ) -> None:
+        """Show a search.
+
+        Args:
+            name: of the search, for events.
+            title: for people.
+            done: the trials of earlier runs.
+            total: the budget, if it is in trials.
+        """
+        self._name = name
         self._title = title
         self._total = total
         self._trials = list(done)
@@ -25,7 +36,7 @@ class Progress:
         self._live: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if draws():
             from rich.console import Console
             from rich.live import Live
 
@@ -40,12 +51,29 @@ class Progress:
 
     def on_trial(self, trial: FrozenTrial) -> None:
         """Show one more finished trial."""
+        before = self._best()
         self._trials.append(trial)
         self._new += 1
+        self._tell(trial, before)
         if self._live is not None:
             self._live.update(self._table())
-        elif len(self._trials) % max(1, (self._total or 100) // _LINES) == 0:
+        elif spoken_to() and len(self._trials) % max(1, (self._total or 100) // _LINES) == 0:
             warn(self._line())
+
+    def _tell(self, trial: FrozenTrial, before: FrozenTrial | None) -> None:
+        """As events: the trial, and that it is the best so far."""
+        facts = {"search": self._name, "trial": trial.number, "value": trial.value}
+        more = {
+            "state": trial.state.name,
+            "source": trial.user_attrs["source"],
+            "seconds": round(spent(trial), 3),
+            "reason": trial.user_attrs.get("reason"),
+            "finished": len(self._trials),
+            "budget": self._total,
+        }
+        event("trial", facts | more)
+        if trial.value is not None and (before is None or trial.value > (before.value or 0.0)):
+            event("best", facts)
 
     def _best(self) -> FrozenTrial | None:
         scored = [t for t in self._trials if t.value is not None]

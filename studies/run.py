@@ -196,7 +196,7 @@ def _search(
         racer=_racer(study, evaluator),
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
-    with Progress(title, ledger.trials, trials) as progress:
+    with Progress(name, title, ledger.trials, trials) as progress:
 
         def on_trial(trial: FrozenTrial) -> None:
             progress.on_trial(trial)

@@ -14,24 +14,13 @@ def best(
     ] = False,
 ) -> None:
     """Print the best recipe of the study in FOLDER, chosen on its confirm split."""
-    import json
     import sys
 
-    from merge_ops.errors import UserError
+    from studies.chosen import best_of, recipe_of
     from studies.console import say_json
-    from studies.journal import read_trials
-    from studies.paths import RECIPE, RESULTS
 
-    path = folder / RECIPE
-    if not path.is_file():
-        count = len(read_trials(folder))
-        raise UserError(
-            f"{folder}: the study has {count} trials but has not chosen yet; "
-            "run `mergetuna run` on its file again to finish it."
-        )
+    path = recipe_of(folder)
     if as_json:
-        results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-        test = results["rows"][-1]["score"]
-        say_json({"recipe": str(path), **results["winner"], "test": test})
+        say_json(best_of(folder))
         return
     sys.stdout.write(path.read_text(encoding="utf-8"))

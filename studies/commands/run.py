@@ -21,6 +21,10 @@ def run(
             "--accept-changes", help="Go on although budget, tracking, name ... have changed."
         ),
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    json_log: Annotated[
+        bool, typer.Option("--json-log", help="Print one JSON object per line and event.")
+    ] = False,
 ) -> None:
     """Search, confirm, compare: from STUDY to recipe.yaml. Run it again to go on or to re-read.
 
@@ -29,9 +33,14 @@ def run(
     from studies.budget_options import overridden
     from studies.results import show_results
     from studies.run import run_study
+    from studies.run_events import tell_end, told, voice_of
     from studies.setup import read_study
+    from studies.voice import event
 
-    checked = read_study(study)
-    budget = overridden(checked.config.budget, timeout, trials)
-    results = run_study(checked, budget=budget, accept_changes=accept_changes)
-    show_results(results, checked.out)
+    with told(voice_of(quiet=quiet, json_log=json_log)):
+        checked = read_study(study)
+        budget = overridden(checked.config.budget, timeout, trials)
+        event("start", {"study": checked.config.name, "folder": str(checked.out)})
+        results = run_study(checked, budget=budget, accept_changes=accept_changes)
+        tell_end(results, checked.out)
+        show_results(results, checked.out)

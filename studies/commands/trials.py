@@ -18,35 +18,17 @@ def trials(
 
     STOPPED: racing ended it before all items were scored; its value is an estimate.
     """
-    import json
-    import sys
-
     from rich.table import Table
 
     from search.racing import STOPPED
-    from studies.console import say
+    from studies.console import say, say_json
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
+    from studies.trial_facts import record
 
     found = read_trials(folder, search)
     if as_json:
-        rows = [
-            {
-                "number": t.number,
-                "state": t.state.name,
-                "value": t.value,
-                "values": None if t.value is None else [t.value],
-                "figures": t.user_attrs.get("figures", {}),
-                "params": t.params,
-                "seconds": t.user_attrs["seconds"],
-                "source": t.user_attrs["source"],
-                "digest": t.user_attrs["digest"],
-                "reason": t.user_attrs.get("reason"),
-                "stopped_after": t.user_attrs.get(STOPPED),
-            }
-            for t in found
-        ]
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        say_json([record(trial) for trial in found])
         return
     table = Table()
     lists = listed_values(found)
