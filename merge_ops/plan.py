@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from merge_ops.errors import UserError
 
@@ -67,6 +67,12 @@ class Plan:
         ]
         total = f"{readable(self.total('device'))} of {readable(self.free)} free"
         return "\n".join([f"memory on {self.device}: {total}", *rows])
+
+    def record(self) -> dict[str, Any]:
+        """The plan as plain data."""
+        pairs = zip(self.items, self.places, strict=True)
+        items = [{"what": i.what, "bytes": i.size, "place": place} for i, place in pairs]
+        return {"device": self.device, "free": self.free, "items": items}
 
 
 def _words(item: Item, place: Place) -> str:

@@ -1,1 +1,5 @@
 """A study from YAML to recipe: its loop, ledger, tracking, export and command line."""
+
+from studies.study import Study
+
+__all__ = ["Study"]

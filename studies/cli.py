@@ -25,8 +25,10 @@ from studies.commands.run import run
 from studies.commands.samplers import samplers
 from studies.commands.statistics import statistics
 from studies.commands.status import status
+from studies.commands.sync import sync
 from studies.commands.trials import trials
 from studies.commands.ui import ui
+from studies.commands.validate import validate
 from studies.commands.zoo import zoo
 from studies.demo.zoo import ZooError
 from studies.interruption import Stopped
@@ -39,13 +41,17 @@ def _root() -> None:
     """Search for the best training-free merge of models, scored on the live model."""
 
 
-for command in (
-    *(init, run, status, trials, best, report, export, merge, evaluate, baselines, align),
-    *(families, convert, methods, objectives, samplers, statistics, ui, demo),
-):
-    name = "eval" if command is evaluate else command.__name__
-    app.command(name, epilog=epilog(name))(command)
-app.add_typer(zoo, name="zoo")
+GROUPS = {
+    "Studies": (init, validate, run, status, trials, best, report, export, ui, sync, demo),
+    "Models": (merge, evaluate, baselines, statistics, align, convert),
+    "Lists": (families, methods, objectives, samplers),
+}
+
+for group, members in GROUPS.items():
+    for command in members:
+        name = "eval" if command is evaluate else command.__name__
+        app.command(name, epilog=epilog(name), rich_help_panel=group)(command)
+app.add_typer(zoo, name="zoo", rich_help_panel="Models")
 
 
 def main() -> None:

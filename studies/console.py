@@ -7,6 +7,8 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
+from studies.voice import note
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,8 +34,14 @@ def say_json(content: Any) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a note for the person at the keyboard that is no result."""
-    sys.stderr.write(f"{text}\n")
+    """Print a note for the person at the keyboard that is no result; see `studies.voice`."""
+    note(text)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:05:09."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def quiet_transformers() -> None:

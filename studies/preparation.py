@@ -14,6 +14,7 @@ from search.points import solutions
 from studies.console import warn
 from studies.setup import StudyFile
 from studies.space_setup import make_space
+from studies.voice import draws
 
 _LINES = 10  # plain lines for all of it
 _SHORT = 5.0  # seconds below which there is no line between the first and the last
@@ -109,9 +110,7 @@ class _Bar:
         self._task: Any = None
 
     def __enter__(self) -> "_Bar":
-        import sys
-
-        if sys.stderr.isatty():
+        if draws():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 

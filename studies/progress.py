@@ -1,6 +1,5 @@
 """How a search shows itself: a live table on a terminal, plain lines in a log."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,8 @@ from search.feasibility import feasible, order, value_of
 from search.front import is_front
 from studies.console import warn
 from studies.front_words import front_so_far
+from studies.trial_facts import spent
+from studies.voice import draws, event, spoken_to
 
 _LINES = 10  # plain lines for a whole search
 
@@ -18,8 +19,18 @@ _LINES = 10  # plain lines for a whole search
 class Progress:
     """Shows best, last, trials per hour and the time left of one search."""
 
-    def __init__(self, title: str, done: Sequence[FrozenTrial], total: int | None) -> None:
-        """Args: `done` are the trials of earlier runs, `total` the budget, if it is in trials."""
+    def __init__(
+        self, name: str, title: str, done: Sequence[FrozenTrial], total: int | None
+    ) -> None:
+        """Show a search.
+
+        Args:
+            name: of the search, for events.
+            title: for people.
+            done: the trials of earlier runs.
+            total: the budget, if it is in trials.
+        """
+        self._name = name
         self._title = title
         self._total = total
         self._trials = list(done)
@@ -28,7 +39,7 @@ class Progress:
         self._live: Any = None
 
     def __enter__(self) -> "Progress":
-        if sys.stderr.isatty():
+        if draws():
             from rich.console import Console
             from rich.live import Live
 
@@ -43,12 +54,29 @@ class Progress:
 
     def on_trial(self, trial: FrozenTrial) -> None:
         """Show one more finished trial."""
+        before = self._best()
         self._trials.append(trial)
         self._new += 1
+        self._tell(trial, before)
         if self._live is not None:
             self._live.update(self._table())
-        elif len(self._trials) % max(1, (self._total or 100) // _LINES) == 0:
+        elif spoken_to() and len(self._trials) % max(1, (self._total or 100) // _LINES) == 0:
             warn(self._line())
+
+    def _tell(self, trial: FrozenTrial, before: FrozenTrial | None) -> None:
+        """As events: the trial, and that it is the best so far."""
+        facts = {"search": self._name, "trial": trial.number, "value": value_of(trial)}
+        more = {
+            "state": trial.state.name,
+            "source": trial.user_attrs["source"],
+            "seconds": round(spent(trial), 3),
+            "reason": trial.user_attrs.get("reason"),
+            "finished": len(self._trials),
+            "budget": self._total,
+        }
+        event("trial", facts | more)
+        if self._best() is trial and before is not trial:
+            event("best", facts)
 
     def _best(self) -> FrozenTrial | None:
         return min((t for t in self._trials if value_of(t) is not None), key=order, default=None)

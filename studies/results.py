@@ -9,10 +9,13 @@ from rich.markup import escape
 from studies.console import command_name, say
 from studies.paths import CHOICES, DEPTH, HISTORY, RECIPE, REPORT
 from studies.table import rich_table, verdicts
+from studies.voice import spoken_to
 
 
 def show_results(results: Mapping[str, Any], out: Path) -> None:
-    """Print a study's results as `studies.finish.finish` gives them."""
+    """Print a study's results as `studies.finish.finish` gives them, if a person reads along."""
+    if not spoken_to():
+        return
     sizes = ", ".join(f"{name} {o['n']}" for name, o in results["rows"][-1]["objectives"].items())
     say()
     say(rich_table(results["rows"], f"{results['study']}: {sizes} test examples"))

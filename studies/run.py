@@ -264,7 +264,7 @@ def _search(
         seeds=config.search.average_seeds or 1,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
-    with Progress(title, ledger.trials, trials) as progress:
+    with Progress(name, title, ledger.trials, trials) as progress:
 
         def on_trial(trial: FrozenTrial) -> None:
             progress.on_trial(trial)

@@ -1,7 +1,7 @@
 """From a study file to the objects of a run."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -221,11 +221,11 @@ def prepare_runtime(config: StudyConfig) -> Runtime:
     )
 
 
-def load_models(study: StudyFile) -> ResidentModel:
+def load_models(study: StudyFile, report: Callable[[str], None] = warn) -> ResidentModel:
     """Load the study's models; the target is always among the sources, for the comparison."""
     return load_resident(
         study.template,
-        prepare_runtime(study.config),
+        replace(prepare_runtime(study.config), report=report),
         also=[study.template.kept_from()],
         solutions=study.solutions(),
     )

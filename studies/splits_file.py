@@ -14,6 +14,16 @@ from studies.paths import SPLIT_FILE
 def claim_splits(out: Path, record: Mapping[str, Any]) -> None:
     """Write the record; a study that has begun must go on with the very same examples.
 
+    Raises:
+        UserError: as `check_splits`.
+    """
+    check_splits(out, record)
+    write_text(out / SPLIT_FILE, json.dumps(record, indent=1) + "\n")
+
+
+def check_splits(out: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a record that is not the one with which the study of a folder began.
+
     Args:
         out: the study's folder.
         record: ids by objective and split under "objectives", and how they came about.
@@ -39,4 +49,3 @@ def claim_splits(out: Path, record: Mapping[str, Any]) -> None:
                 "the settings of its data have changed. Undo the change, or choose another `out` "
                 "folder."
             )
-    write_text(path, json.dumps(record, indent=1) + "\n")

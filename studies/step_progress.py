@@ -1,9 +1,9 @@
 """How a job of many equal steps shows itself: a bar on a terminal, plain lines in a log."""
 
-import sys
 from typing import Any
 
 from studies.console import warn
+from studies.voice import draws
 
 _LINES = 10  # plain lines for a whole job
 
@@ -20,7 +20,7 @@ class StepProgress:
         self._lines = 0
 
     def __enter__(self) -> "StepProgress":
-        if sys.stderr.isatty():
+        if draws():
             from rich.console import Console
             from rich.progress import Progress
 

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from studies.tracking_store import STORE, ledger_tag, open_client, without_password
 from studies.tracking_sync import Experiment, Summary
 
-__all__ = ["Mirror", "Status", "Summary", "tracking_uri"]
+__all__ = ["Mirror", "Status", "Summary", "reason_of", "tracking_uri"]
 
 _LONGEST_PAUSE_S = 60.0
 _GIVE_UP = 2  # failures in a row after which a study that is over no longer waits
@@ -163,9 +163,13 @@ class Mirror:
     def _fail(self, error: Exception) -> None:
         self._experiment = None  # what the store holds now is unknown: look again
         self._errors += 1
-        cause: BaseException = error  # the first link of the chain: it says most in least words
-        while (inner := cause.__cause__ or cause.__context__) is not None:
-            cause = inner
-        first = str(cause).strip().partition("\n")[0]
-        text = f"{type(cause).__name__}: {first}"
-        self._last_error = without_password(text)[:300]
+        self._last_error = reason_of(error)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a store failed, in one line without a password."""
+    cause = error  # the first link of the chain: it says most in least words
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    first = str(cause).strip().partition("\n")[0]
+    return without_password(f"{type(cause).__name__}: {first}")[:300]

@@ -101,12 +101,23 @@ class Experiment:
         self._log(run, {}, summary.metrics, now)
         self._client.log_text(run, summary.recipe_text, "recipe.yaml")
         self._client.log_text(run, summary.table_text, "results.md")
-        for picture in summary.pictures:
+        self._log_files(run, summary.report, summary.pictures)
+        self._close(run, "FINISHED", now)
+
+    def write_report(self, page: Path, pictures: Sequence[Path]) -> bool:
+        """Put a report beside the summary; whether there is a summary."""
+        known = self._search(SUMMARY)
+        if known:
+            self._log_files(known[0].info.run_id, page, pictures)
+        return bool(known)
+
+    def _log_files(self, run: str, page: Path | None, pictures: Sequence[Path]) -> None:
+        """Those that exist."""
+        for picture in pictures:
             if picture.is_file():
                 self._client.log_artifact(run, str(picture), "figures")
-        if summary.report is not None and summary.report.is_file():
-            self._client.log_artifact(run, str(summary.report))
-        self._close(run, "FINISHED", now)
+        if page is not None and page.is_file():
+            self._client.log_artifact(run, str(page))
 
     def _find(self) -> None:
         """Read which trials' runs are done and which were cut short; drop doubles."""

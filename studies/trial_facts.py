@@ -63,3 +63,23 @@ def figures_of(trial: FrozenTrial) -> Mapping[str, float]:
 def spent(trial: FrozenTrial) -> float:
     """Seconds that it took, all phases together."""
     return float(sum(trial.user_attrs.get("seconds", {}).values()))
+
+
+def record(trial: FrozenTrial) -> dict[str, Any]:
+    """The trial as plain data, for scripts; without its per-example scores."""
+    value = value_of(trial)
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "value": value,
+        "values": trial.values,
+        "guards": dict(guards_of(trial)),
+        "figures": dict(figures_of(trial)),
+        "params": trial.params,
+        "seconds": trial.user_attrs["seconds"],
+        "source": trial.user_attrs["source"],
+        "digest": trial.user_attrs["digest"],
+        "reason": trial.user_attrs.get("reason"),
+        "stopped_after": trial.user_attrs.get(STOPPED),
+        "copy_of": trial.user_attrs.get(COPY_OF),
+    }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_exit_codes_are_in_the_help_and_in_the_docs() -> None:
     said = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "400"}).stdout
     assert EXIT_CODES in said
     docs = (Path(__file__).parents[1] / "docs" / "report.md").read_text()
-    assert all(f"| {code} |" in docs for code in (0, 1, 2, 130))
+    assert all(f"| {code} |" in docs for code in (0, 1, 2, 130, 143))
 
 
 @pytest.mark.parametrize(
@@ -72,8 +73,28 @@ def test_every_command_that_lists_or_tells_has_json() -> None:
     told = {n for n, one in commands().items() if any("--json" in p.opts for p in one.params)}
     assert told >= {
         *("trials", "best", "status", "report", "methods", "families", "objectives"),
-        *("samplers", "eval", "convert"),
+        *("samplers", "eval", "convert", "align", "merge", "export", "statistics", "baselines"),
+        *("validate", "sync"),
     }
+
+
+def test_the_table_in_the_readme_has_every_command_and_no_option_that_is_not_there() -> None:
+    rows = (Path(__file__).parents[1] / "README.md").read_text().splitlines()
+    told = {}
+    for row in (row for row in rows if row.startswith("| `mergetuna")):
+        for text in re.findall(r"`mergetuna ([^`]*)`", row.split(" | ")[0]):
+            told[text.split()[0]] = set(re.findall(r"--[a-z-]+", text))
+    assert set(told) == {name.split()[0] for name in commands()}
+    for name, options in told.items():
+        known = [o for n, one in commands().items() if n.split()[0] == name for o in one.params]
+        assert options <= {o for one in known for o in [*one.opts, *one.secondary_opts]}, name
+
+
+def test_commands_are_listed_by_what_they_are_about() -> None:
+    said = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "120"}).stdout
+    places = [said.index(title) for title in ("Studies", "Models", "Lists")]
+    assert places == sorted(places)
+    assert "--install-completion" in said
 
 
 def test_json_of_the_best_names_the_recipe(tmp_path: Path) -> None:

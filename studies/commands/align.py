@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from merge_ops.alignment import Alignment
     from merge_ops.verify import Verified
 
 
@@ -19,23 +20,48 @@ def align(
     verify: Annotated[
         bool, typer.Option(help="Graft EXPERT into TARGET and compare their logits on a text.")
     ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show which layers and towers of EXPERT and TARGET meet, what is merged and what is kept.
 
     Reads headers alone, then verifies with the weights. Exits with 2 if the models do not pair,
     with 1 if they pair but the graft does not compute what EXPERT computes.
     """
+    from dataclasses import asdict
+
     from rich.markup import escape
 
     from merge_ops.alignment import align as find
-    from merge_ops.decoder import layer_map
     from merge_ops.residency import Runtime
     from merge_ops.verify import verify_graft
-    from studies.console import quiet_transformers, say, warn
+    from studies.console import quiet_transformers, say, say_json
 
     quiet_transformers()
     paths = _located(target), _located(expert)
     found = find(*paths)
+    if not as_json:
+        _show(found, target, expert)
+    verified = None
+    if verify and found.can_be_verified:
+        verified = verify_graft(*paths, Runtime(device=device))
+    if as_json:
+        graft = None if verified is None else {**asdict(verified), "holds": verified.holds}
+        say_json({**asdict(found), "graft": graft})
+    elif verified is None:
+        say("graft    not verified" + (": one of them has no LM head" if verify else ""))
+    else:
+        say(escape(f"graft    {_sentence(verified)}"))
+    if verified is not None and not verified.holds:
+        raise typer.Exit(1)
+
+
+def _show(found: "Alignment", target: str, expert: str) -> None:
+    """What pairs, in lines."""
+    from rich.markup import escape
+
+    from merge_ops.decoder import layer_map
+    from studies.console import say, warn
+
     say(escape(f"target   {found.target}, {found.depths[1]} layers, {target}"))
     say(escape(f"expert   {found.expert}, {found.depths[0]} layers, {expert}"))
     if found.adapter:
@@ -52,13 +78,6 @@ def align(
         say(escape(f"towers   of the target: {'; '.join(map(_tower, found.towers))}"))
     for difference in found.differences:
         warn(f"warning: {difference}")
-    if not verify or not found.can_be_verified:
-        say("graft    not verified" + ("" if verify is False else ": one of them has no LM head"))
-        return
-    verified = verify_graft(*paths, Runtime(device=device))
-    say(escape(f"graft    {_sentence(verified)}"))
-    if not verified.holds:
-        raise typer.Exit(1)
 
 
 def _located(reference: str) -> str:

@@ -21,41 +21,17 @@ def best(
 
     Of a front, list its points; --point N prints the recipe of one.
     """
-    import json
     import sys
 
-    from merge_ops.errors import UserError
+    from studies.chosen import best_of, points_of, recipe_of
     from studies.console import say_json
-    from studies.journal import read_trials
-    from studies.paths import RECIPE, RESULTS
 
-    path = folder / RECIPE
-    if not path.is_file():
-        count = len(read_trials(folder))
-        raise UserError(
-            f"{folder}: the study has {count} trials but has not chosen yet; "
-            "run `mergetuna run` on its file again to finish it."
-        )
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    points = results.get("front", {}).get("points", [])
-    if point is not None and point > len(points):
-        raise UserError(
-            f"{folder}: --point must name one of {len(points)} points, but is {point}."
-            if points
-            else f"{folder}: --point is for a study with a front of points, and this has none."
-        )
-    if point is not None:
-        path = folder / points[point - 1]["recipe"]
-        if as_json:
-            say_json({**points[point - 1], "recipe": str(path)})
-            return
-    elif points and not as_json:
-        _list(points)
+    if as_json:
+        say_json(best_of(folder, point))
         return
-    elif as_json:
-        test = results["rows"][-1]["score"]
-        own = {"front": points} if points else {}
-        say_json({"recipe": str(path), **results["winner"], "test": test, **own})
+    path, points = recipe_of(folder, point), points_of(folder)
+    if points and point is None:
+        _list(points)
         return
     sys.stdout.write(path.read_text(encoding="utf-8"))
 

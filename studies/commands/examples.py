@@ -1,13 +1,23 @@
 """Examples of every command, for the end of its --help."""
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a check failed (align), no candidate holds the "
-    "guards (run) or a server ended (ui); 2 a mistake of yours, "
-    "named in one line; 130 stopped by Ctrl-C."
+    "Exit codes: 0 done; 1 a check failed (align), no candidate holds the guards (run) or a "
+    "server ended (ui); 2 a mistake of yours, named in one line; 130 stopped by Ctrl-C; 143 "
+    "stopped by SIGTERM."
 )
 _EXAMPLES = {
     "init": ("mergetuna init", "mergetuna init studies/night.yaml"),
-    "run": ("mergetuna run study.yaml",),
+    "run": (
+        "mergetuna run study.yaml",
+        "mergetuna run study.yaml --trials 200 --timeout 8h",
+        "mergetuna run study.yaml --quiet",
+        "mergetuna run study.yaml --json-log | jq -c 'select(.event == \"best\")'",
+    ),
+    "validate": (
+        "mergetuna validate study.yaml",
+        "mergetuna validate study.yaml --quick",
+        "mergetuna validate study.yaml --json | jq .estimate.seconds",
+    ),
     "trials": (
         "mergetuna trials runs/my-study",
         "mergetuna trials runs/my-study --json | jq '.[].value'",
@@ -49,6 +59,10 @@ _EXAMPLES = {
         "mergetuna export runs/my-study --out release --push owner/name",
     ),
     "ui": ("mergetuna ui runs/my-study", "mergetuna ui runs/my-study --port 0 --no-open"),
+    "sync": (
+        "mergetuna sync runs/my-study",
+        "mergetuna sync runs/my-study --uri http://127.0.0.1:5000 --json",
+    ),
     "demo": ("mergetuna demo", "mergetuna demo --out /tmp/demo --trials 40"),
     "build": ("mergetuna zoo build --out zoo",),
     "verify": ("mergetuna zoo verify", "mergetuna zoo verify zoo"),

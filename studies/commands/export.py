@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def export(
+def export(  # noqa: PLR0913 (a command has as many options as it has)
     folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
     push: Annotated[
@@ -24,12 +24,13 @@ def export(
         bool, typer.Option("--reward-code", help="As of `mergetuna merge`.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Write checkpoint, recipe, report and lineage of the study in FOLDER as one folder.
 
     Nothing leaves this machine without --push; a repository that it creates is private.
     """
-    from studies.console import say
+    from studies.console import say, say_json
     from studies.release import check_repository, check_token, release
     from studies.release import push as upload
 
@@ -45,6 +46,10 @@ def export(
         reward_code=reward_code,
         overwrite=overwrite,
     )
-    say(f"wrote {out}: checkpoint, recipe.yaml, report.html, lineage.json")
-    if push is not None:
-        say(f"uploaded to {upload(out, push)}")
+    if not as_json:
+        say(f"wrote {out}: checkpoint, recipe.yaml, report.html, lineage.json")
+    address = None if push is None else upload(out, push)
+    if as_json:
+        say_json({"folder": str(out), "uploaded_to": address})
+    elif address is not None:
+        say(f"uploaded to {address}")

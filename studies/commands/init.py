@@ -18,4 +18,4 @@ def init(
         raise UserError(f"{path} exists; choose another name.")
     template = Path(__file__).parents[1] / "templates" / "study.yaml"
     write_text(path, template.read_text(encoding="utf-8"))
-    say(f"Wrote {path}. Fill in the models and data, then: mergetuna run {path}")
+    say(f"Wrote {path}. Fill in the models and data, then: mergetuna validate {path}")

@@ -32,13 +32,14 @@ def merge(  # noqa: PLR0913 (a command has as many options as it has)
         bool, typer.Option("--shard", help="Spread the model over all GPUs and main memory.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Write the merged model of RECIPE as a Hugging Face folder."""
     from rich.markup import escape
 
     from merge_ops.residency import Runtime
     from merge_ops.view_files import MASKS_FILE
-    from studies.console import say, warn
+    from studies.console import say, say_json, warn
     from studies.export import build_checkpoint
 
     content, count = build_checkpoint(
@@ -51,6 +52,9 @@ def merge(  # noqa: PLR0913 (a command has as many options as it has)
         reward_code=reward_code,
         overwrite=overwrite,
     )
+    if as_json:
+        say_json({"folder": str(out), "method": content.method, "tensors": count})
+        return
     say(f"{count} tensors merged by {content.method}; wrote {out}")
     if content.has_views():
         names = escape(", ".join(content.tasks))

@@ -18,16 +18,23 @@ def report(
 ) -> None:
     """Write the study in FOLDER as one HTML page that needs no network, and its charts as PNG.
 
-    Works while the study runs, from its trials alone.
+    Works while the study runs, from its trials alone. Of a study that is tracked and has ended,
+    MLflow's run `summary` gets it too.
     """
+    from rich.markup import escape
+
     from studies.console import say, say_json
     from studies.report.page import write_report
+    from studies.sync import mirror_report
 
     written = write_report(folder, out)
+    tracked = mirror_report(folder, written.page, written.pictures)
     if as_json:
         paths = {"report": str(written.page), "pictures": [str(p) for p in written.pictures]}
-        say_json(paths)
+        say_json({**paths, "tracking": tracked})
         return
     say(f"report    {written.page}")
     if written.pictures:
         say(f"pictures  {written.pictures[0].parent} ({len(written.pictures)} PNG files)")
+    if tracked is not None:
+        say(escape(f"MLflow    {tracked}"))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 
-def run(
+def run(  # noqa: PLR0913 (a command has as many options as it has)
     study: Annotated[Path, typer.Argument(help="The study file; `mergetuna init` writes one.")],
     timeout: Annotated[
         str | None, typer.Option(help="Of this run, instead of budget.timeout: 90s, 30m, 8h, 1d.")
@@ -32,6 +32,10 @@ def run(
             "--accept-changes", help="Go on although budget, tracking, name ... have changed."
         ),
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    json_log: Annotated[
+        bool, typer.Option("--json-log", help="Print one JSON object per line and event.")
+    ] = False,
 ) -> None:
     """Search, confirm, compare: from STUDY to recipe.yaml. Run it again to go on or to re-read.
 
@@ -41,15 +45,20 @@ def run(
     from studies.budget_options import overridden
     from studies.results import show_results
     from studies.run import run_study
+    from studies.run_events import tell_end, told, voice_of
     from studies.setup import read_study
+    from studies.voice import event
     from studies.workers.setup import Crew
 
-    checked = read_study(study)
-    budget = overridden(checked.config.budget, timeout, trials)
     crew = None
     if workers is not None or ray_address is not None:
         crew = Crew(workers, ray_address, gpus_per_worker)
-    results = run_study(checked, budget=budget, accept_changes=accept_changes, crew=crew)
-    show_results(results, checked.out)
+    with told(voice_of(quiet=quiet, json_log=json_log)):
+        checked = read_study(study)
+        budget = overridden(checked.config.budget, timeout, trials)
+        event("start", {"study": checked.config.name, "folder": str(checked.out)})
+        results = run_study(checked, budget=budget, accept_changes=accept_changes, crew=crew)
+        tell_end(results, checked.out)
+        show_results(results, checked.out)
     if not results["winner"].get("feasible", True):
         raise typer.Exit(1)

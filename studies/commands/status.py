@@ -119,9 +119,9 @@ def _trial(trial: Any) -> str:
 def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "cannot be told"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"about {hours}:{minutes:02d}:{rest:02d} (h:m:s) of searching, then confirm and test"
+    from studies.console import duration
+
+    return f"about {duration(seconds)} (h:m:s) of searching, then confirm and test"
 
 
 def _plain(found: "Status", last: int) -> dict[str, Any]:

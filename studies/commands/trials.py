@@ -20,42 +20,20 @@ def trials(
     STOPPED: racing ended it before all items were scored; its value is an estimate.
     "= 12": it has the recipe of trial 12, whose outcome it takes; it was not scored again.
     """
-    import json
-    import sys
-
     from rich.table import Table
 
     from search.front import front_of, is_front
     from search.racing import STOPPED
-    from studies.console import say
+    from studies.console import say, say_json
     from studies.ledger import listed_values, read_trials
     from studies.table import plain
-    from studies.trial_facts import COPY_OF, guards_of, named_values, standing_of, value_of
+    from studies.trial_facts import COPY_OF, guards_of, named_values, record, standing_of
 
     found = read_trials(folder, search)
     several = is_front(found)
     front = {t.number for t in front_of(found)} if several else set[int]()
     if as_json:
-        rows = [
-            {
-                "number": t.number,
-                "state": t.state.name,
-                "value": value_of(t),
-                "values": t.values,
-                "front": t.number in front,
-                "guards": guards_of(t),
-                "figures": t.user_attrs.get("figures", {}),
-                "params": t.params,
-                "seconds": t.user_attrs["seconds"],
-                "source": t.user_attrs["source"],
-                "digest": t.user_attrs["digest"],
-                "reason": t.user_attrs.get("reason"),
-                "stopped_after": t.user_attrs.get(STOPPED),
-                "copy_of": t.user_attrs.get(COPY_OF),
-            }
-            for t in found
-        ]
-        sys.stdout.write(json.dumps(rows, indent=1) + "\n")
+        say_json([{**record(t), "front": t.number in front} for t in found])
         return
     table = Table()
     lists = listed_values(found)

@@ -1,0 +1,54 @@
+"""Running a study for a command: it speaks as asked, and events tell how it ended."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from merge_ops.errors import UserError
+from objectives.errors import ObjectiveError
+from studies.interruption import Stopped
+from studies.paths import RECIPE
+from studies.voice import Voice, event, speaking
+
+
+def voice_of(*, quiet: bool, json_log: bool) -> Voice:
+    """What the two options of a command ask for.
+
+    Raises:
+        UserError: both.
+    """
+    if quiet and json_log:
+        raise UserError("--quiet says nothing and --json-log says all: choose one of them.")
+    return "json" if json_log else "quiet" if quiet else "lines"
+
+
+@contextmanager
+def told(voice: Voice) -> Iterator[None]:
+    """Speak this way, and tell an end that is no result as an event too."""
+    with speaking(voice):
+        try:
+            yield
+        except (UserError, ObjectiveError) as error:
+            event("error", {"text": str(error)})
+            raise
+        except Stopped as stopped:
+            event("stopped", {"exit_code": stopped.code})
+            raise
+
+
+def tell_end(results: Mapping[str, Any], out: Path) -> None:
+    """The event of a study's results."""
+    found = results["rows"][-1]
+    event(
+        "end",
+        {
+            "study": results["study"],
+            "ended": results.get("ended", {}),
+            "trials": results["trials"],
+            "failed_trials": results["failed_trials"],
+            "winner": results["winner"],
+            "test": found["score"],
+            "recipe": str(out / RECIPE),
+        },
+    )

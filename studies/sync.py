@@ -1,0 +1,140 @@
+"""Filling in what MLflow lacks of a study, from the study's folder alone."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from merge_ops.errors import UserError
+from studies.changes import SETTINGS
+from studies.journal import read_trials
+from studies.paths import CHARTS, CHOICES, DEPTH, HISTORY, RECIPE, REPORT, RESULTS, TABLE
+from studies.tracking import reason_of, tracking_uri
+from studies.tracking_store import ledger_tag, without_password
+from studies.tracking_sync import Experiment, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What was filled in.
+
+    Attributes:
+        uri: of the store, without a password.
+        experiment: its name.
+        trials: that the ledger holds.
+        written: of these, how many the store lacked.
+        summary: whether the study has ended, so that the run `summary` is up to date.
+    """
+
+    uri: str
+    experiment: str
+    trials: int
+    written: int
+    summary: bool
+
+
+def sync(folder: Path, uri: str | None = None) -> Synced:
+    """Mirror every trial that the store does not hold, and the summary of a study that has ended.
+
+    Args:
+        folder: the study's; nothing is written to it.
+        uri: of the store, instead of the study's own.
+
+    Raises:
+        UserError: the folder is no study's, or the store does not take it.
+    """
+    trials, settings = read_trials(folder), _settings(folder)
+    store, name = _store(folder, settings, uri), str(settings["name"])
+    ledger = ledger_tag(trials)
+    if ledger is None:
+        return Synced(without_password(store), name, 0, 0, summary=False)
+    found = summary_of(folder)
+    try:
+        experiment = Experiment(store, name, ledger, study_tags(settings))
+        before = experiment.count
+        for trial in trials:
+            experiment.write(trial)
+        if found is not None:
+            experiment.write_summary(found)
+    except Exception as error:  # MLflow and its stores raise what they like
+        raise UserError(
+            f"{without_password(store)}: the trials could not be mirrored there: "
+            f"{reason_of(error)}. What is there already stays; the same command goes on."
+        ) from None
+    written = experiment.count - before
+    return Synced(without_password(store), name, len(trials), written, found is not None)
+
+
+def mirror_report(folder: Path, page: Path, pictures: Sequence[Path]) -> str | None:
+    """Put a report beside the results of a study that is tracked and has ended.
+
+    Args:
+        folder: the study's.
+        page: the HTML file.
+        pictures: its charts.
+
+    Returns:
+        What came of it, in words; None where the study is not tracked or has not ended.
+    """
+    if not (folder / RESULTS).is_file() or not (folder / SETTINGS).is_file():
+        return None
+    settings = _settings(folder)
+    ledger = ledger_tag(read_trials(folder))
+    if ledger is None or not (settings.get("tracking") or {}).get("enabled", True):
+        return None
+    store, name = _store(folder, settings, None), str(settings["name"])
+    where = f"{without_password(store)}, experiment {name}"
+    try:
+        logged = Experiment(store, name, ledger, study_tags(settings)).write_report(page, pictures)
+    except Exception as error:  # the report itself is written
+        return f"not logged to {where}: {reason_of(error)}"
+    return f"logged to {where}" if logged else f"not logged: {where} lacks it; `mergetuna sync`"
+
+
+def study_tags(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of every run, from a study's settings."""
+    return {"study": str(settings["name"]), "sampler": str(settings["sampler"])}
+
+
+def summary_of(folder: Path) -> Summary | None:
+    """What the study came to, as its folder tells it; None if it has not ended."""
+    if not (folder / RESULTS).is_file():
+        return None
+    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    found = results["rows"][-1]
+    metrics = {"test": found["score"]["value"]}
+    for name, figures in found["objectives"].items():
+        metrics[f"test/{name}"] = figures["value"]
+        metrics |= {f"test/{name}/{key}": v for key, v in figures["categories"].items()}
+    pictures = [folder / name for name in (HISTORY, DEPTH, CHOICES)]
+    return Summary(
+        (folder / RECIPE).read_text(encoding="utf-8"),
+        (folder / TABLE).read_text(encoding="utf-8"),
+        metrics,
+        [*pictures, *sorted((folder / CHARTS).glob("*.png"))],
+        folder / REPORT,
+    )
+
+
+def _store(folder: Path, settings: Mapping[str, Any], uri: str | None) -> str:
+    """Where the study is mirrored: as asked for, or as its settings say."""
+    chosen = uri or (settings.get("tracking") or {}).get("uri")
+    return tracking_uri(chosen, folder.absolute().parent)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """With which settings the study went on last.
+
+    Raises:
+        UserError: they are not there.
+    """
+    path = folder / SETTINGS
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return {**settings, "name": settings["name"], "sampler": settings["sampler"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: it must hold the study's settings, but {error!r}; `mergetuna run` on the "
+            "study's file writes it."
+        ) from None
