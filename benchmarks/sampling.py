@@ -1,7 +1,8 @@
 """What a search finds for its item evaluations: samplers, with and without racing, and the grid.
 
 Run: python benchmarks/search.py [--situations ..] [--seeds 10] [--cases tpe,tpe+race] --json F
-     python benchmarks/search.py --show F    (the rows of docs/benchmarks.md)
+     python benchmarks/search.py --show F [F ...]      (the tables of docs/benchmarks.md)
+     python benchmarks/search.py --overhead 1000x40    (what the study itself costs per trial)
 
 On the embedded zoo. The yardstick is the published grid of 58 points (arXiv:2502.13487) over
 methods and global coefficients, every point scored on all selection items. Every other case gets
@@ -26,6 +27,7 @@ from typing import Any, cast
 
 import torch
 from optuna.trial import FrozenTrial
+from overhead import overhead
 from replayed_scores import ReplayedScores, bits, strata
 from ruamel.yaml import YAML
 from sampling_tables import tables
@@ -118,7 +120,11 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=20, help="items between two looks")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--show", type=Path, nargs="+")
+    parser.add_argument("--overhead", nargs="+", metavar="TRIALSxDIMENSIONS")
     options = parser.parse_args()
+    if options.overhead:
+        overhead(options.overhead)
+        return
     if options.show:
         rows = [json.loads(line) for f in options.show for line in f.read_text().splitlines()]
         print(tables(rows))

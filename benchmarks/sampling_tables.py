@@ -1,4 +1,4 @@
-"""Tables of benchmarks/search.py: medians and intervals over seeds, differences on the same items."""
+"""Tables of benchmarks/search.py: figures over seeds, differences on the same items."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median

@@ -1,4 +1,4 @@
-"""Runs `sampling.py`; this folder stands last on the path, because the file is named as a package."""
+"""Runs `sampling.py`, with this folder last on the path: the file is named as a package."""
 
 import runpy
 import sys

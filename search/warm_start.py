@@ -89,7 +89,7 @@ GRIDS: dict[str, Callable[[SearchSpace], list[Start]]] = {
 }
 
 
-DEFAULT_GRIDS = ("linear_grid", "task_vector_grid", "density_grid")
+DEFAULT_GRIDS = ("anchors", "linear_grid", "task_vector_grid", "density_grid")
 
 
 def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, Value]]:

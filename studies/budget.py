@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from optuna.trial import FrozenTrial
 
@@ -48,11 +49,14 @@ class Limits:
 
 def items_scored(trials: Sequence[FrozenTrial]) -> int:
     """Examples that were scored on the selection split; those of failed trials do not count."""
-    return sum(
-        sum(value is not None for value in values)
-        for trial in trials
-        for values in json.loads(trial.user_attrs.get("scores", "{}")).values()
-    )
+    return sum(_items(trial.user_attrs.get("scores", "{}")) for trial in trials)
+
+
+@lru_cache(maxsize=100_000)
+def _items(scores: str) -> int:
+    """Counted once a trial: the limits are asked before each."""
+    kept = json.loads(scores).values()
+    return sum(value is not None for values in kept for value in values)
 
 
 def without_gain(trials: Sequence[FrozenTrial]) -> int:

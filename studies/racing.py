@@ -15,8 +15,6 @@ from objectives.records import ScoreSet
 from search.covariates import BEST, Items, covariates, explained
 from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
 
-ALPHA, TOP = 0.05, 5
-"""Error of the test, and how many best a candidate must be able to enter, unless a study says."""
 Key = tuple[str, str]
 """Names of an objective and of one of its examples."""
 Stored = Mapping[str, Sequence[float | None]]
@@ -68,8 +66,8 @@ class Racer:
     objectives: Sequence[Objective]
     blocks: Sequence[Block]
     rule: RACING
-    alpha: float = ALPHA
-    top: int = TOP
+    alpha: float = 0.05
+    top: int = 5
     _items: dict[Key, int] = field(default_factory=dict)
     _strata: list[Stratum] = field(default_factory=list)
     _stratum: list[int] = field(default_factory=list)
@@ -153,7 +151,7 @@ class Racer:
         return np.array([shares[place] for place in self._stratum])
 
     def _scores(self, trial: FrozenTrial) -> Items:
-        """A trial's scores, one after the other, read from the ledger's text once; NaN for None."""
+        """A trial's scores in a row, NaN for None; read from the ledger's text once."""
         if trial.number not in self._stored:
             stored = stored_scores(trial)
             values = [value for own in self.objectives for value in stored[own.name]]
