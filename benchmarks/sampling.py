@@ -1,35 +1,45 @@
 """What a search finds for its item evaluations: samplers, with and without racing, and the grid.
 
-Run: python benchmarks/search.py [--situations ..] [--seeds 10] [--cases tpe,tpe+race] [--json F]
+Run: python benchmarks/search.py [--situations ..] [--seeds 10] [--cases tpe,tpe+race] --json F
+     python benchmarks/search.py --show F [F ...]      (the tables of docs/benchmarks.md)
+     python benchmarks/search.py --overhead 1000x40    (what the study itself costs per trial)
 
 On the embedded zoo. The yardstick is the published grid of 58 points (arXiv:2502.13487) over
 methods and global coefficients, every point scored on all selection items. Every other case gets
 as many item evaluations as the grid; for each it is told how many it needed until the incumbent
 (best on selection) reached the grid's score on the confirm split, and what its winner scores on
-test. "evolve" is set up like mergekit-evolve: CMA-ES from the defaults, no racing, no warm start.
+test. Cases begin with the study's own first points (`anchors`); "evolve" is set up like
+mergekit-evolve: CMA-ES from the defaults, no racing, no warm start. "auto" is a Gaussian process
+here, so "gp" is left out unless it is asked for. "global" searches one
+coefficient per expert for all depths, by `auto`, and scores every item.
+
+Every recipe is scored once in a process and then looked up, so items are counted, not timed. A run
+that was stopped goes on where its file ends.
 """
 
 import argparse
 import json
-import statistics
 import tempfile
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from optuna.trial import FrozenTrial
-from rich.console import Console
-from rich.table import Table
+from overhead import overhead
+from replayed_scores import ReplayedScores, bits, strata
 from ruamel.yaml import YAML
+from sampling_tables import tables
 
+from merge_ops.atomic import write_text
 from objectives.records import combined
 from search.points import solutions
+from search.racing import STOPPED
 from search.samplers import make_proposer, resolve_sampler
 from search.selection import confirm
-from search.warm_start import vlrm_58
+from search.space import SearchSpace
+from search.warm_start import vlrm_58, warm_points
 from studies.budget import Limits
 from studies.demo.stage import stage_demo
 from studies.engine_setup import make_engine
@@ -42,9 +52,9 @@ from studies.search_loop import SearchPlan, run_search
 from studies.setup import StudyFile, identities, load_models, read_study
 from studies.space_setup import make_space
 
-CASES = ("random", "tpe", "gp", "cma", "auto")
-ALL = (*(f"{name}{race}" for name in CASES for race in ("", "+race")), "evolve")
-_TOP, _BLOCK, _ALPHA = 8, 40, 0.02
+SAMPLERS = ("auto", "cma", "random", "tpe")
+ALL = ("global", *(f"{name}{race}" for race in ("+race", "") for name in SAMPLERS), "evolve")
+_TOP, _WHOLE = 5, 10_000
 _GRID = {"method": ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties"]}
 
 
@@ -52,192 +62,197 @@ class _EnoughError(Exception):
     """The items are used up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One of the zoo's, ready to be searched.
+
+    Attributes:
+        name: of the demo's study.
+        scores: of its models.
+        bands: the space over depth.
+        flat: the same knobs, one value for all depths.
+        grid: the published grid's space.
+    """
+
+    name: str
+    scores: ReplayedScores
+    bands: SearchSpace
+    flat: SearchSpace
+    grid: SearchSpace
+
+    def items(self) -> int:
+        """Of the selection split."""
+        return sum(len(o.examples("selection")) for o in self.scores.objectives)
+
+    def evaluator(self) -> Evaluator:
+        """The scores in the evaluator's place."""
+        return cast(Evaluator, self.scores)
+
+
 @dataclass(slots=True)
 class Run:
-    """One search while it goes on: items used, and when the grid's confirm score was reached."""
+    """One search while it goes on: items used, and every incumbent's confirm score."""
 
-    evaluator: Evaluator
-    plan: SearchPlan
+    situation: Situation
+    space: SearchSpace
     items: int
-    goal: float
     used: int = 0
-    reached: int | None = None
     best: float = float("-inf")
+    incumbents: list[tuple[int, float]] = field(default_factory=list)
 
     def on_trial(self, trial: FrozenTrial) -> None:
         """Count the trial's items; a new incumbent is scored on confirm (not counted)."""
-        self.used += trial.user_attrs.get("stopped", self._all())
+        self.used += trial.user_attrs.get(STOPPED, self.situation.items())
         if is_whole(trial) and (trial.value or 0.0) > self.best:
             self.best = trial.value or 0.0
-            recipe = self.plan.space.decode(trial.params)
-            score = combined(self.evaluator.score(recipe, "confirm").sets)
-            if self.reached is None and score >= self.goal:
-                self.reached = self.used
+            sets = self.situation.scores.sets(self.space.decode(trial.params), "confirm")
+            self.incumbents.append((self.used, round(combined(sets), 5)))
         if self.used >= self.items:
             raise _EnoughError
 
-    def _all(self) -> int:
-        return sum(len(o.examples("selection")) for o in self.evaluator.objectives)
-
 
 def main() -> None:
-    """Run all cases and print a table per situation."""
+    """Run what the file does not hold yet, or show it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--situations", default="reasoning,preference,skills")
+    parser.add_argument("--situations", default="preference,reasoning,skills")
     parser.add_argument("--cases", default=",".join(ALL))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--block", type=int, default=20, help="items between two looks")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--show", type=Path, nargs="+")
+    parser.add_argument("--overhead", nargs="+", metavar="TRIALSxDIMENSIONS")
     options = parser.parse_args()
+    if options.overhead:
+        overhead(options.overhead)
+        return
+    if options.show:
+        rows = [json.loads(line) for f in options.show for line in f.read_text().splitlines()]
+        print(tables(rows))
+        return
     torch.set_num_threads(1)
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        stage_demo(Path(folder), trials=1, seed=0)
-        for situation in options.situations.split(","):
-            for row in run_situation(Path(folder), situation, options.cases, options.seeds):
-                rows.append(row)
-                if options.json:
-                    options.json.write_text(json.dumps(rows, indent=1) + "\n")
-            show(situation, [row for row in rows if row["situation"] == situation])
+    for name in options.situations.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            _run_situation(Path(folder), name, options)
 
 
-def run_situation(
-    folder: Path, situation: str, cases: str, seeds: int
-) -> Iterator[dict[str, Any]]:
-    """The grid once, then every case with every seed."""
-    study = _study(folder, situation, grid=False)
-    evaluator = _evaluator(study)
-    grid = _run_grid(_study(folder, situation, grid=True), evaluator)
-    yield {"situation": situation, "case": "grid of 58", "seed": 0, **grid}
-    for case in cases.split(","):
-        for seed in range(seeds):
-            found = _run_case(study, evaluator, case, seed, grid)
-            yield {"situation": situation, "case": case, "seed": seed, **found}
+def _run_situation(folder: Path, name: str, options: argparse.Namespace) -> None:
+    """The grid once, then all cases of one seed after the other."""
+    path: Path = options.json
+    text = path.read_text() if path.exists() else ""
+    rows = [json.loads(line) for line in text.splitlines()]
+    known = {(r["case"], r["seed"]): r for r in rows if r["situation"] == name}
+    wanted = [(c, s) for s in range(options.seeds) for c in options.cases.split(",")]
+    if all(key in known for key in wanted):
+        return
+    situation = _situation(folder, name, options.block)
+    grid = known.get(("grid", 0))
+    for case, seed in [("grid", 0), *wanted]:
+        if (case, seed) in known:
+            continue
+        if case == options.cases.split(",")[0]:
+            situation.scores.forget()  # the cases of one seed share points
+        found = _run_case(situation, case, seed, grid) if grid else _run_grid(situation)
+        grid = grid or found
+        row = {"situation": name, "case": case, "seed": seed, **found}
+        text += json.dumps(row, separators=(",", ":")) + "\n"
+        write_text(path, text)
 
 
-def _study(folder: Path, situation: str, *, grid: bool) -> StudyFile:
-    """The demo's study of that name, by six bands; or the grid's, global and over methods."""
+def _situation(folder: Path, name: str, block: int) -> Situation:
+    stage_demo(folder, trials=1, seed=0)
+    study = _study(folder, name, "bands", {"bands": 6})
+    known = identities(study)
+    objectives = make_objectives(study.config, study.folder)
+    engine = make_engine(study, study.template.kept_from(), known)
+    own = Evaluator(load_models(study), objectives.main, study.out, known, {}, engine)
+    ranges = {"weight": [0.0, 1.5], "density": [0.1, 1.0]}
+    search = {"knobs": ranges, "choices": dict(_GRID), "bands": 1}
+    studies = [
+        study,
+        _study(folder, name, "flat", {"bands": 1}),
+        _study(folder, name, "grid", search),
+    ]
+    model = own.resident
+    spaces = [make_space(s, model.layers, model.merged_names) for s in studies]
+    assert not any(map(solutions, spaces))
+    return Situation(name, ReplayedScores(own, block), *spaces)
+
+
+def _study(folder: Path, situation: str, name: str, search: dict[str, Any]) -> StudyFile:
+    """The demo's study of that name with another space, scored in one block."""
     yaml = YAML()
     content = yaml.load((folder / f"{situation}.yaml").read_text())
     for objective in content["objectives"]:
         objective.pop("task", None)
-    content |= {"method": "task_arithmetic", "racing": {"block": _BLOCK}, "sampler": "tpe"}
-    content["search"] = {"knobs": {"weight": [0.0, 1.5]}, "bands": 6}
-    if grid:
-        knobs = {"weight": [0.0, 1.5], "density": [0.1, 1.0]}
-        content["search"] = {"knobs": knobs, "choices": dict(_GRID), "bands": 1}
-    path = folder / f"bench-{situation}-{grid}.yaml"
+    content |= {"method": "task_arithmetic", "racing": {"block": _WHOLE}, "sampler": "tpe"}
+    content["search"] = {"knobs": {"weight": [0.0, 1.5]}, **search}
+    path = folder / f"bench-{situation}-{name}.yaml"
     yaml.dump(content, path)
     return read_study(path)
 
 
-def _evaluator(study: StudyFile) -> Evaluator:
-    known = identities(study)
-    objectives = make_objectives(study.config, study.folder)
-    engine = make_engine(study, study.template.kept_from(), known)
-    return Evaluator(load_models(study), objectives.main, study.out, known, {}, engine)
-
-
-def _run_grid(study: StudyFile, evaluator: Evaluator) -> dict[str, Any]:
-    space = make_space(study, evaluator.resident.layers, evaluator.resident.merged_names)
-    assert not solutions(space)
+def _run_grid(situation: Situation) -> dict[str, Any]:
+    space = situation.grid
     points = [point for point in vlrm_58(space) if point is not None]
     plan = SearchPlan(space, points, make_proposer("random", space.dimensions(), 0), "grid")
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder), SEARCH, space.dimensions())
-        run_search(
-            plan, ledger, evaluator, Limits(len(points), None), Interruption(), lambda _: None
-        )
-        return {"items": _items(evaluator) * len(points), **_outcome(plan, ledger, evaluator)}
+    found = _search(situation, plan, situation.items() * len(points))
+    test = situation.scores.sets(space.decode(points[0]), "test")
+    return found | strata(test)
 
 
-def _run_case(
-    study: StudyFile, evaluator: Evaluator, case: str, seed: int, grid: dict[str, Any]
-) -> dict[str, Any]:
-    space = make_space(study, evaluator.resident.layers, evaluator.resident.merged_names)
-    dimensions, budget = space.dimensions(), grid["items"] // _items(evaluator)
+def _run_case(situation: Situation, case: str, seed: int, grid: dict[str, Any]) -> dict[str, Any]:
     name, _, race = case.partition("+")
-    sampler = resolve_sampler("cma" if name == "evolve" else name, dimensions, budget)
-    blocks = evaluator.evaluation(evaluator.objectives).blocks("selection")
-    racer = Racer(evaluator.objectives, blocks, "test", _ALPHA, _TOP) if race else None
+    space = situation.flat if name == "global" else situation.bands
+    dimensions, budget = space.dimensions(), grid["items"] // situation.items()
+    asked = {"evolve": "cma", "global": "auto"}.get(name, name)
+    sampler = resolve_sampler(asked, dimensions, budget)
+    scores = situation.scores
+    racer = Racer(scores.objectives, scores.blocks(), "test", top=_TOP) if race else None
+    warm = [] if name == "evolve" else warm_points(["anchors"], space)
     proposer = make_proposer(sampler, dimensions, seed, budget)
-    plan = SearchPlan(space, [], proposer, sampler, racer)
-    run = Run(evaluator, plan, grid["items"], grid["confirm"])
+    plan = SearchPlan(space, warm, proposer, sampler, racer)
+    return {"sampler": sampler, **_search(situation, plan, grid["items"])}
+
+
+def _search(situation: Situation, plan: SearchPlan, items: int) -> dict[str, Any]:
+    run = Run(situation, plan.space, items)
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder), SEARCH, dimensions)
+        ledger = Ledger(Path(folder), SEARCH, plan.space.dimensions())
         with suppress(_EnoughError):
-            run_search(plan, ledger, evaluator, Limits(None, None), Interruption(), run.on_trial)
-        told = _outcome(plan, ledger, evaluator)
-        told |= {"items": run.used, "reached": run.reached, "racing": saved(ledger.trials)}
-        return told | ({"wrong": _wrong_stops(plan, ledger, evaluator)} if race else {})
+            run_search(
+                plan,
+                ledger,
+                situation.evaluator(),
+                Limits(None, None),
+                Interruption(),
+                run.on_trial,
+            )
+        told = {"items": run.used, "incumbents": run.incumbents, "trials": len(ledger.trials)}
+        told |= _winner(situation, plan.space, ledger)
+        if plan.racer:
+            told |= {"racing": saved(ledger.trials)} | _wrong_stops(situation, plan.space, ledger)
+        return told
 
 
-def _outcome(plan: SearchPlan, ledger: Ledger, evaluator: Evaluator) -> dict[str, Any]:
-    """The winner on confirm, scored on test."""
-    found = confirm(
-        ledger.trials,
-        _TOP,
-        lambda t: evaluator.score(plan.space.decode(t.params), "confirm").sets,
-    )
-    recipe = plan.space.decode(found[0].trial.params)
-    test = combined(evaluator.score(recipe, "test", why="benchmark").sets)
-    return {"trials": len(ledger.trials), "confirm": found[0].value(), "test": test}
+def _winner(situation: Situation, space: SearchSpace, ledger: Ledger) -> dict[str, Any]:
+    """The best on confirm of the best five on selection, scored on test."""
+
+    def on_confirm(trial: FrozenTrial) -> Any:
+        return situation.scores.sets(space.decode(trial.params), "confirm")
+
+    best = confirm(ledger.trials, _TOP, on_confirm)[0]
+    test = situation.scores.sets(space.decode(best.trial.params), "test")
+    figures = {"selection": best.selection, "confirm": best.value(), "test": combined(test)}
+    return {**{k: round(v, 5) for k, v in figures.items()}, "bits": bits(test)}
 
 
-def _wrong_stops(plan: SearchPlan, ledger: Ledger, evaluator: Evaluator) -> dict[str, int]:
-    """How many of the true best five racing stopped: all stopped trials are scored in full."""
+def _wrong_stops(situation: Situation, space: SearchSpace, ledger: Ledger) -> dict[str, int]:
+    """How many of the true best five racing stopped; among equals those that it let through."""
     scores = []
     for trial in ledger.trials:
-        recipe = plan.space.decode(trial.params)
-        whole = is_whole(trial)
-        full = trial.value if whole else combined(evaluator.score(recipe, "selection").sets)
-        scores.append((full or 0.0, whole))
-    best = sorted(scores, reverse=True)[:5]
-    return {"stopped_of_best_5": sum(not whole for _, whole in best), "of": len(best)}
-
-
-def _items(evaluator: Evaluator) -> int:
-    return sum(len(o.examples("selection")) for o in evaluator.objectives)
-
-
-def show(situation: str, rows: list[dict[str, Any]]) -> None:
-    """Medians over seeds."""
-    grid = rows[0]
-    title = f"{situation}: grid {grid['items']:,} items, confirm {grid['confirm']:.3f}"
-    table = Table(title=title)
-    for name in (
-        "case",
-        "seeds",
-        "test, median",
-        "worst",
-        "best",
-        "reached grid",
-        "items, share",
-        "trials",
-        "saved",
-        "wrong",
-    ):
-        table.add_column(name, justify="right")
-    for case in dict.fromkeys(row["case"] for row in rows):
-        own = [row for row in rows if row["case"] == case]
-        tests = sorted(row["test"] for row in own)
-        reached = [row.get("reached") or float("inf") for row in own]
-        share = statistics.median(reached) / grid["items"]
-        racing = [row["racing"] for row in own if row.get("racing", {}).get("items")]
-        spared = [1 - r["items_scored"] / r["items"] for r in racing]
-        wrong = [row["wrong"]["stopped_of_best_5"] for row in own if "wrong" in row]
-        table.add_row(
-            case,
-            str(len(own)),
-            f"{statistics.median(tests):.3f}",
-            f"{tests[0]:.3f}",
-            f"{tests[-1]:.3f}",
-            f"{sum(r < float('inf') for r in reached)}/{len(own)}",
-            f"{share:.2f}",
-            f"{statistics.median(row['trials'] for row in own):.0f}",
-            f"{statistics.fmean(spared):.0%}" if spared else "-",
-            f"{sum(wrong)}/{5 * len(wrong)}" if wrong else "-",
-        )
-    Console().print(table)
+        sets = situation.scores.sets(space.decode(trial.params), "selection")
+        scores.append((round(combined(sets), 9), is_whole(trial)))
+    return {"wrong": sum(not whole for _, whole in sorted(scores, reverse=True)[:_TOP])}
 
 
 if __name__ == "__main__":

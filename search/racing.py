@@ -2,15 +2,15 @@
 
 Items are scored block by block in a fixed, stratified, shuffled order, so what is known after some
 blocks is a stratified sample, drawn without replacement from the split that would decide. The
-candidate is compared, item by item, with the worst of the k best finished ones. Its difference
-over the whole split is estimated as in Cochran, Sampling techniques (1977), sections 5.3 and 5.4:
-the sum over strata of weight times mean difference, with variance weight^2 s^2 / n (1 - n / N).
+candidate is compared, item by item, with the worst of the k best finished ones. What finished
+trials explain of the differences is taken out (`search.covariates`); the rest is estimated over
+the whole split as in Cochran, Sampling techniques (1977), sections 5.3 and 5.4: the sum over
+strata of weight times mean difference, with variance weight^2 s^2 / n (1 - n / N).
 
-The looks are repeated, so the error is spent over them: look i of K may stop wrongly with
-probability alpha_i, and the alpha_i sum to alpha, so by the union bound a candidate that would end
-above the k-th best is stopped with probability alpha at most (as far as a mean of so many items is
-normal), whatever the dependence between looks. The shares follow Lan and DeMets' spending function
-of Pocock's type, alpha ln(1 + (e - 1) t), Biometrika 70 (1983), at the share t of items seen.
+The looks are repeated, so the error is spent over them (`search.boundaries`): a candidate that
+would end exactly level with the k-th best is stopped with probability alpha over all looks
+together, as far as a mean of so many items is normal and the regression's own error, of one in
+the number of items, is left aside; one that would end above it, less often.
 """
 
 import math
@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from search.boundaries import boundaries
+
 STOPPED = "stopped"
 """Attribute of a trial that racing stopped: how many items it was scored on."""
 RACING = Literal["off", "test", "halving"]
 
-_FEWEST = 24
+_FEWEST = 20
 """Items below which a mean is not taken for normal: no look there may stop anything."""
 
 
@@ -56,7 +58,9 @@ class Look:
     chance: float
 
 
-def look(strata: Sequence[Stratum], differences: Sequence[Sequence[float]]) -> Look:
+def look(
+    strata: Sequence[Stratum], differences: Sequence[Sequence[float]], explained: float = 0.0
+) -> Look:
     """Estimate the difference over the whole split from what was seen of each stratum.
 
     Strata of which fewer than two items were seen take the pooled variance; those of which none
@@ -65,6 +69,7 @@ def look(strata: Sequence[Stratum], differences: Sequence[Sequence[float]]) -> L
     Args:
         strata: all of them.
         differences: candidate minus rival, for the items seen of each stratum.
+        explained: numbers that were fitted to them before.
     """
     seen = [len(values) for values in differences]
     total, count = sum(map(sum, differences)), sum(seen)
@@ -75,19 +80,20 @@ def look(strata: Sequence[Stratum], differences: Sequence[Sequence[float]]) -> L
         sum((value - mean) ** 2 for value in values)
         for values, mean in zip(differences, means, strict=True)
     ]
-    freedom = max(1, count - sum(n > 0 for n in seen))
+    freedom: float = max(1, count - sum(n > 0 for n in seen))
     pooled = sum(squares) / freedom
     difference = variance = 0.0
     for stratum, mean, square, n in zip(strata, means, squares, seen, strict=True):
         spread = square / (n - 1) if n > 2 and square > 0 else pooled
         difference += stratum.weight * mean
         variance += stratum.weight**2 * spread / max(n, 1) * (1 - n / stratum.size)
-    error = math.sqrt(variance)
+    left = max(1.0, count - explained)
+    error, freedom = math.sqrt(variance * count / left), max(1.0, freedom - explained)
     share = count / sum(stratum.size for stratum in strata)
     return Look(difference, error, share, _chance(difference, error, freedom))
 
 
-def _chance(difference: float, error: float, freedom: int) -> float:
+def _chance(difference: float, error: float, freedom: float) -> float:
     """Lower tail of Student's distribution."""
     from scipy.special import stdtr
 
@@ -118,16 +124,7 @@ class Race:
         """
         if block >= len(self.ends) - 1 or items < _FEWEST:
             return False
-        return found.chance <= self._spent(block)
-
-    def _spent(self, block: int) -> float:
-        """The error that this look may make."""
-        before = self.ends[block - 1] if block else 0.0
-        return self.alpha * (_spending(self.ends[block]) - _spending(before))
-
-
-def _spending(share: float) -> float:
-    return math.log(1 + (math.e - 1) * share)
+        return found.chance <= boundaries(self.ends[:-1], self.alpha)[block]
 
 
 def shrunk(found: Look, rival: float, finished: Sequence[float]) -> float:

@@ -15,6 +15,16 @@ Start = dict[str, Value] | None
 _TENTHS = [i / 10 for i in range(11)]
 
 
+def anchors(space: SearchSpace) -> list[Start]:
+    """Where a search without knowledge begins: the defaults, the average, each expert alone."""
+    count = len(space.labels)
+    alone = [[float(i == j) for j in range(count)] for i in range(count)]
+    defaults: Start = {d.name: d.default for d in space.dimensions()}
+    if "weight" not in space.ranges:
+        return [defaults]
+    return [defaults, *(uniform(space, w, {}) for w in ([1 / count] * count, *alone))]
+
+
 def linear_grid(space: SearchSpace) -> list[Start]:
     """(l, 1-l) for l = 0, 0.1 ... 1; for more than two experts each alone and their average.
 
@@ -71,6 +81,7 @@ def vlrm_58(space: SearchSpace) -> list[Start]:
 
 
 GRIDS: dict[str, Callable[[SearchSpace], list[Start]]] = {
+    "anchors": anchors,
     "linear_grid": linear_grid,
     "task_vector_grid": task_vector_grid,
     "density_grid": density_grid,
@@ -78,7 +89,7 @@ GRIDS: dict[str, Callable[[SearchSpace], list[Start]]] = {
 }
 
 
-DEFAULT_GRIDS = ("linear_grid", "task_vector_grid", "density_grid")
+DEFAULT_GRIDS = ("anchors", "linear_grid", "task_vector_grid", "density_grid")
 
 
 def warm_points(names: Sequence[str], space: SearchSpace) -> list[dict[str, Value]]:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from optuna.trial import FrozenTrial
 
@@ -69,11 +70,17 @@ class Limits:
 def items_scored(trials: Sequence[FrozenTrial]) -> int:
     """Examples that were scored on the selection split; of failed trials and copies none."""
     return sum(
-        sum(value is not None for value in values) * trial.user_attrs.get(SEEDS, 1)
+        _items(trial.user_attrs.get("scores", "{}")) * trial.user_attrs.get(SEEDS, 1)
         for trial in trials
         if COPY_OF not in trial.user_attrs
-        for values in json.loads(trial.user_attrs.get("scores", "{}")).values()
     )
+
+
+@lru_cache(maxsize=100_000)
+def _items(scores: str) -> int:
+    """Counted once a trial: the limits are asked before each."""
+    kept = json.loads(scores).values()
+    return sum(value is not None for values in kept for value in values)
 
 
 def _reached(trials: Sequence[FrozenTrial]) -> float:

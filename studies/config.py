@@ -194,8 +194,8 @@ class RacingConfig(Strict):
     """Candidates that cannot enter the best stop before all items are scored."""
 
     rule: RACING = "off"
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
-    top: Count | None = None
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    top: Count = 5
     block: Count = 128
 
 

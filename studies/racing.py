@@ -1,21 +1,24 @@
 """Racing the candidates of one study: who each is compared with, and when it stops."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
 from objectives.blocks import Block
 from objectives.objective import Objective
 from objectives.records import ScoreSet
+from search.covariates import BEST, Items, covariates, explained
 from search.feasibility import feasible, value_of
 from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
 from studies.trial_facts import COPY_OF
 
 Key = tuple[str, str]
-"""Names of an objective and of one of its categories."""
+"""Names of an objective and of one of its examples."""
 Stored = Mapping[str, Sequence[float | None]]
 """Scores by objective in the order of the data; None for what was not scored."""
 
@@ -43,6 +46,16 @@ def saved(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     return {"stopped": stopped, "items_scored": sum(seen), "items": sum(per_trial)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What the finished trials say: whom a candidate races, and what they tell of the items."""
+
+    rival: float
+    scores: Items
+    numbers: NDArray[np.float64]
+    values: tuple[float, ...]
+
+
 @dataclass(slots=True)
 class Racer:
     """Decides, block after block, whether one search's candidates go on.
@@ -58,46 +71,35 @@ class Racer:
     objectives: Sequence[Objective]
     blocks: Sequence[Block]
     rule: RACING
-    alpha: float
-    top: int
-    _strata: dict[Key, Stratum] = field(default_factory=dict)
-    _places: dict[tuple[str, str], int] = field(default_factory=dict)
-    _seen: list[set[tuple[str, int]]] = field(default_factory=list)
-    _stored: dict[int, Stored] = field(default_factory=dict)
+    alpha: float = 0.05
+    top: int = 5
+    _items: dict[Key, int] = field(default_factory=dict)
+    _strata: list[Stratum] = field(default_factory=list)
+    _stratum: list[int] = field(default_factory=list)
+    _ends: list[list[int]] = field(default_factory=list)
+    _stored: dict[int, Items] = field(default_factory=dict)
+    _standings: dict[int, _Standing] = field(default_factory=dict)
     _race: Race = field(init=False)
 
     def __post_init__(self) -> None:
         total = sum(objective.weight for objective in self.objectives)
         for objective in self.objectives:
             examples = objective.examples("selection")
-            self._places |= {(objective.name, e.id): i for i, e in enumerate(examples)}
-            sizes: dict[str, int] = {}
+            sizes = Counter(example.category for example in examples)
+            places = {category: len(self._strata) + i for i, category in enumerate(sizes)}
+            for size in sizes.values():
+                share = size / len(examples) if objective.average == "micro" else 1 / len(sizes)
+                self._strata.append(Stratum(objective.weight / total * share, size))
             for example in examples:
-                sizes[example.category] = sizes.get(example.category, 0) + 1
-            for category, size in sizes.items():
-                macro = 1 / len(sizes)
-                share = macro if objective.average == "macro" else size / len(examples)
-                weight = objective.weight / total * share
-                self._strata[objective.name, category] = Stratum(weight, size)
-        seen: set[tuple[str, int]] = set()
+                self._items[objective.name, example.id] = len(self._items)
+                self._stratum.append(places[example.category])
+        seen: list[int] = []
         for block in self.blocks:
-            own = {
-                (self.objectives[a.objective].name, self._place(a.objective, a.example.id))
-                for a in block.asks
-            }
-            seen = seen | own
-            self._seen.append(seen)
-        ends = [*accumulate(len(block.asks) for block in self.blocks)]
-        self._race = Race(self.alpha, tuple(end / ends[-1] for end in ends))
-
-    def _place(self, objective: int, example: str) -> int:
-        return self._places[self.objectives[objective].name, example]
-
-    def _scores(self, trial: FrozenTrial) -> Stored:
-        """A finished trial's scores, read from the ledger's text once."""
-        if trial.number not in self._stored:
-            self._stored[trial.number] = stored_scores(trial)
-        return self._stored[trial.number]
+            names = [(self.objectives[a.objective].name, a.example.id) for a in block.asks]
+            seen = [*seen, *(self._items[name] for name in names)]
+            self._ends.append(seen)
+        ends = [len(seen) / len(self._ends[-1]) for seen in self._ends]
+        self._race = Race(self.alpha, tuple(ends))
 
     def verdict(
         self, block: int, sets: Sequence[ScoreSet], trials: Sequence[FrozenTrial]
@@ -109,22 +111,21 @@ class Racer:
             sets: all its scores so far.
             trials: the search's finished trials.
         """
-        whole = sorted(
-            (t for t in trials if is_whole(t) and feasible(t)),
-            key=lambda t: (-(t.value or 0), t.number),
-        )
-        if len(whole) < self.top or block >= len(self.blocks) - 1:
+        if block >= len(self.blocks) - 1:
             return None
-        rival = whole[self.top - 1]
-        found = self._look(sets, self._scores(rival))
-        items = sum(len(s.scores) for s in sets)
+        standing = self._standing(trials)
+        if standing is None:
+            return None
+        seen = [self._items[own.objective, score.id] for own in sets for score in own.scores]
+        scores = np.array([score.value for own in sets for score in own.scores])
+        gaps = explained(scores - standing.scores[seen], standing.numbers[seen])
+        found = self._look(seen, gaps.rest, gaps.freedom)
         if self.rule == "halving":
-            stops = not self._survives(block, sets, trials)
+            own = self._look(seen, scores).difference
+            stops = not survives_halving(own, self._peers(block, trials))
         else:
-            stops = self._race.stops(block, found, items)
-        if not stops:
-            return None
-        return shrunk(found, rival.value or 0.0, [t.value or 0.0 for t in whole])
+            stops = self._race.stops(block, found, len(seen))
+        return shrunk(found, standing.rival, standing.values) if stops else None
 
     def in_order(self, sets: Sequence[ScoreSet]) -> dict[str, list[float | None]]:
         """Scores of a stopped candidate in the order of the data."""
@@ -134,36 +135,42 @@ class Racer:
             found[objective.name] = [known.get(e.id) for e in objective.examples("selection")]
         return found
 
-    def _look(self, sets: Sequence[ScoreSet], rival: Stored) -> Look:
-        gaps: dict[Key, list[float]] = {key: [] for key in self._strata}
-        for own in sets:
-            theirs = rival[own.objective]
-            for score in own.scores:
-                other = theirs[self._places[own.objective, score.id]]
-                gaps[own.objective, score.category].append(score.value - (other or 0.0))
-        return look(list(self._strata.values()), list(gaps.values()))
+    def _standing(self, trials: Sequence[FrozenTrial]) -> _Standing | None:
+        """How the finished trials stand, worked out once; None if too few are whole."""
+        if len(trials) not in self._standings:
+            whole = [t for t in trials if is_whole(t) and feasible(t)]
+            whole.sort(key=lambda t: (-(t.value or 0.0), t.number))
+            if len(whole) < self.top:
+                return None
+            scores = np.stack([self._scores(trial) for trial in whole[:BEST]])
+            rival = self._scores(whole[self.top - 1])
+            numbers = covariates(scores, rival, self._weights())
+            values = tuple(t.value or 0.0 for t in whole)
+            standing = _Standing(values[self.top - 1], rival, numbers, values)
+            self._standings = {len(trials): standing}
+        return self._standings[len(trials)]
 
-    def _survives(
-        self, block: int, sets: Sequence[ScoreSet], trials: Sequence[FrozenTrial]
-    ) -> bool:
-        """By halving: against all earlier trials, up to the same block."""
-        own = self._look(sets, self._nothing()).difference
-        peers = [self._prefix(t, block) for t in trials if value_of(t) is not None]
-        return survives_halving(own, [peer for peer in peers if peer is not None])
+    def _weights(self) -> Items:
+        """What each item counts in the score."""
+        shares = [stratum.weight / stratum.size for stratum in self._strata]
+        return np.array([shares[place] for place in self._stratum])
 
-    def _nothing(self) -> Stored:
-        return {o.name: [0.0] * len(o.examples("selection")) for o in self.objectives}
+    def _scores(self, trial: FrozenTrial) -> Items:
+        """A trial's scores in a row, NaN for None; read from the ledger's text once."""
+        if trial.number not in self._stored:
+            stored = stored_scores(trial)
+            values = [value for own in self.objectives for value in stored[own.name]]
+            self._stored[trial.number] = np.array(values, dtype=float)
+        return self._stored[trial.number]
 
-    def _prefix(self, trial: FrozenTrial, block: int) -> float | None:
-        """A trial's score up to a block, or None if it did not get there."""
-        scores = self._scores(trial)
-        gaps: dict[Key, list[float]] = {key: [] for key in self._strata}
-        for objective in self.objectives:
-            values = scores[objective.name]
-            for i, example in enumerate(objective.examples("selection")):
-                if (objective.name, i) in self._seen[block]:
-                    value = values[i]
-                    if value is None:
-                        return None
-                    gaps[objective.name, example.category].append(value)
-        return look(list(self._strata.values()), list(gaps.values())).difference
+    def _look(self, seen: Sequence[int], values: Items, freedom: float = 0.0) -> Look:
+        parts: list[list[float]] = [[] for _ in self._strata]
+        for item, value in zip(seen, values.tolist(), strict=True):
+            parts[self._stratum[item]].append(value)
+        return look(self._strata, parts, freedom)
+
+    def _peers(self, block: int, trials: Sequence[FrozenTrial]) -> list[float]:
+        """Scores up to a block of all earlier trials that got there."""
+        seen = self._ends[block]
+        known = [self._scores(trial)[seen] for trial in trials if trial.value is not None]
+        return [self._look(seen, own).difference for own in known if not np.isnan(own).any()]

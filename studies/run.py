@@ -214,8 +214,7 @@ def _racer(study: StudyFile, evaluator: Scorer) -> Racer | None:
         )
         warn(f"{study.config.name}: nothing is raced: {why}.")
         return None
-    top = racing.top or study.config.confirm_top
-    return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, top)
+    return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, racing.top)
 
 
 def _guards(study: StudyFile, evaluator: Scorer) -> Guards | None:

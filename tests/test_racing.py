@@ -1,4 +1,4 @@
-"""Racing: estimates, errors spent over repeated looks, and what stopped candidates tell."""
+"""Racing: estimates, covariates, errors spent over looks, and what stopped candidates tell."""
 
 import math
 
@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.boundaries import boundaries
+from search.covariates import covariates, explained
 from search.racing import Look, Race, Stratum, look, shrunk, survives_halving
 
 BLOCKS = 8
@@ -140,3 +142,86 @@ def test_of_three_one_survives_a_halving() -> None:
     values = np.random.default_rng(0).random(300).tolist()
     kept = [survives_halving(v, values[:i]) for i, v in enumerate(values)]
     assert 0.30 < np.mean(kept) < 0.40
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize("looks", [1, 4, 15])
+def test_all_looks_together_make_the_error_that_was_given(alpha: float, looks: int) -> None:
+    """Brownian paths in the information t / (1 - t): what the estimates follow under equality."""
+    from scipy.special import ndtri
+
+    shares = tuple((i + 1) / (looks + 1) for i in range(looks))
+    bounds = boundaries(shares, alpha)
+    assert len(bounds) == looks
+    assert all(0 < bound < alpha for bound in bounds)
+    information = np.array([t / (1 - t) for t in shares])
+    random, runs = np.random.default_rng(4), 40_000
+    steps = np.sqrt(np.diff(information, prepend=0.0))
+    paths = np.cumsum(random.standard_normal((runs, looks)) * steps, axis=1)
+    crossed = (paths / np.sqrt(information) < ndtri(bounds)).any(1).mean()
+    spent = alpha * math.log(1 + (math.e - 1) * shares[-1])  # the last share is never spent
+    assert crossed == pytest.approx(spent, abs=4 * math.sqrt(spent / runs))
+
+
+def test_a_single_look_spends_what_its_share_allows() -> None:
+    (bound,) = boundaries((0.5,), 0.05)
+    assert bound == pytest.approx(0.05 * math.log(1 + (math.e - 1) * 0.5), rel=1e-3)
+    assert boundaries((), 0.05) == ()
+
+
+def alike(random: np.random.Generator, items: int, count: int) -> np.ndarray:
+    """Right and wrong answers of candidates that find the same items hard, (count, items)."""
+    hard, skill = random.normal(0, 1.5, items), random.normal(0, 0.7, (count, 2))
+    kind = random.normal(0, 1, (2, items))
+    return (skill @ kind - hard + random.normal(0, 0.7, (count, items)) > 0).astype(float)
+
+
+def test_covariates_average_to_zero_and_need_a_few_trials() -> None:
+    random = np.random.default_rng(5)
+    finished, weights = alike(random, 80, 12), random.dirichlet(np.ones(80))
+    numbers = covariates(finished, finished[4], weights)
+    assert numbers.shape == (80, 7)
+    assert weights @ numbers == pytest.approx(np.zeros(7), abs=1e-12)
+    assert covariates(finished[:7], finished[4], weights).shape == (80, 0)
+
+
+def test_what_finished_trials_explain_leaves_estimates_right_and_makes_them_surer() -> None:
+    random = np.random.default_rng(6)
+    items, seen = 300, 100
+    weights = np.full(items, 1 / items)
+    strata = [Stratum(1.0, items)]
+    plain, adjusted, told = [], [], []
+    for _ in range(300):
+        scores = alike(random, items, 31)
+        finished, candidate = scores[:30], scores[30]
+        numbers = covariates(finished, finished[4], weights)
+        gaps = candidate - finished[4]
+        rest = explained(gaps[:seen], numbers[:seen])
+        found = look(strata, [rest.rest.tolist()], rest.freedom)
+        adjusted.append(found.difference - gaps.mean())
+        told.append(found.error)
+        plain.append(look(strata, [gaps[:seen].tolist()]).difference - gaps.mean())
+    assert abs(np.mean(adjusted)) < 3 * np.std(adjusted) / math.sqrt(300)
+    assert np.std(adjusted) < 0.9 * np.std(plain)
+    assert np.mean(told) == pytest.approx(np.std(adjusted), rel=0.12)
+
+
+def test_level_candidates_are_stopped_no_more_often_with_covariates() -> None:
+    """The worst case of all that belong, with a regression fitted at every look."""
+    random, alpha, runs, items = np.random.default_rng(7), 0.1, 500, 240
+    weights, strata = np.full(items, 1 / items), [Stratum(1.0, items)]
+    race = Race(alpha, tuple((i + 1) / BLOCKS for i in range(BLOCKS)))
+    wrong = 0
+    for _ in range(runs):
+        scores = alike(random, items, 21)
+        finished, gaps = scores[:20], scores[20] - scores[4]
+        gaps = gaps - gaps.mean()
+        numbers = covariates(finished, finished[4], weights)
+        for block in range(BLOCKS - 1):
+            seen = items * (block + 1) // BLOCKS
+            rest = explained(gaps[:seen], numbers[:seen])
+            found = look(strata, [rest.rest.tolist()], rest.freedom)
+            if race.stops(block, found, seen):
+                wrong += 1
+                break
+    assert wrong / runs <= alpha + 2 * math.sqrt(alpha * (1 - alpha) / runs)

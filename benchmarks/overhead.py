@@ -1,0 +1,129 @@
+"""What the study itself costs per trial: CPU time of the record, the mirror and the suggestions.
+
+Run: python benchmarks/search.py --overhead 1000x40 10000x300
+
+A ledger of so many trials (x dimensions), each with 600 per-example scores, is filled; the next
+few are suggested, told to the ledger and mirrored. Record: the main thread's CPU time from
+an outcome to a trial on disk, and of waking the mirror. Mirror: the CPU time of the tracker's own
+thread, beside the study, into MLflow's SQLite store; it is not waited for.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from objectives.records import ExampleScore, ScoreSet
+from search.dimension import Dimension
+from search.optuna_proposer import distribution
+from search.proposer import Proposal
+from search.samplers import make_proposer
+from studies.budget import Limits
+from studies.ledger import SEARCH, Ledger, Outcome
+from studies.tracking_sync import Experiment
+
+_TIMED, _ITEMS = 15, 600
+_GP_MOST = 1000  # beyond, a single suggestion takes minutes
+
+
+def overhead(sizes: Sequence[str]) -> None:
+    """Measure every size, such as "1000x40", and print a table of milliseconds."""
+    columns = ["trials x dimensions", "record", "mirror", "cma", "tpe", "gp", "random"]
+    print("| " + " | ".join(columns) + " |\n|---|" + "---:|" * (len(columns) - 1))
+    for size in sizes:
+        trials, dimensions = map(int, size.split("x"))
+        print("| " + " | ".join([size, *_measure(trials, dimensions, _ITEMS)]) + " |", flush=True)
+
+
+def _measure(count: int, width: int, items: int) -> list[str]:
+    """Milliseconds of every column."""
+    dimensions = [Dimension(f"weight.{i}", 0.0, 1.5, 1.0) for i in range(width)]
+    random = np.random.default_rng(0)
+    proposer = make_proposer("cma", dimensions, 0)
+    told: list[FrozenTrial] = []
+    for number in range(count):
+        told.append(_trial(number, proposer.propose(told), dimensions, items, random))
+    with tempfile.TemporaryDirectory() as folder:
+        record, trials = _record(Path(folder), told, dimensions, items)
+        mirror = _mirror(f"sqlite:///{folder}/mlflow.db", trials[-_TIMED:])
+    found = [record, mirror]
+    for name in ("cma", "tpe", "gp", "random"):
+        if name == "gp" and count > _GP_MOST:
+            found.append(None)
+            continue
+        own = proposer if name == "cma" else make_proposer(name, dimensions, 0)
+        found.append(_suggestions(own.propose, told, dimensions, items))
+    return ["-" if value is None else f"{1000 * value:.1f}" for value in found]
+
+
+def _trial(
+    number: int,
+    proposal: Proposal | None,
+    dimensions: Sequence[Dimension],
+    items: int,
+    random: np.random.Generator,
+) -> FrozenTrial:
+    """A finished trial: a sphere, with noise."""
+    assert proposal is not None
+    loss = sum((float(value) - 0.6) ** 2 for value in proposal.values.values())
+    scores = random.integers(2, size=items).tolist()
+    attributes = {"digest": str(number), "source": "cma", "scores": str(scores), **proposal.tags}
+    trial = create_trial(
+        state=TrialState.COMPLETE,
+        value=-loss,
+        params=proposal.values,
+        distributions={d.name: distribution(d) for d in dimensions},
+        user_attrs=attributes,
+    )
+    trial.number = number
+    return trial
+
+
+def _record(
+    folder: Path, told: Sequence[FrozenTrial], dimensions: Sequence[Dimension], items: int
+) -> tuple[float, Sequence[FrozenTrial]]:
+    """Seconds of one `tell`, the limits' look at all trials included; and the ledger's trials."""
+    ledger, limits = Ledger(folder, SEARCH, dimensions), Limits(10**6, None)
+    scores = tuple(ExampleScore(f"e{i}", float(i % 2), "all") for i in range(items))
+    sets = [ScoreSet("objective", "micro", 1.0, scores)]
+    seconds = []
+    for trial in told:
+        value, phases = trial.value, {"suggest": 0.0, "build": 0.1, "score": 1.0}
+        outcome = Outcome(trial.params, "0" * 64, "cma", sets, value, "", phases)
+        begun = time.thread_time()
+        ledger.tell(outcome)
+        limits.reached(ledger.trials)
+        seconds.append(time.thread_time() - begun)
+    return median(seconds[-_TIMED:]), ledger.trials
+
+
+def _mirror(uri: str, trials: Sequence[FrozenTrial]) -> float:
+    """Seconds that the tracker's thread takes to write one trial."""
+    experiment = Experiment(uri, "overhead", "ledger", {})
+    return median(_timed(lambda trial=trial: experiment.write(trial)) for trial in trials)
+
+
+def _suggestions(
+    propose: Callable[[Sequence[FrozenTrial]], Proposal | None],
+    told: Sequence[FrozenTrial],
+    dimensions: Sequence[Dimension],
+    items: int,
+) -> float:
+    """Seconds of one suggestion, over a few in a row; the first takes up all trials."""
+    random, trials, seconds = np.random.default_rng(1), list(told), []
+    for _ in range(_TIMED):
+        begun = time.process_time()
+        proposal = propose(trials)
+        seconds.append(time.process_time() - begun)
+        trials.append(_trial(len(trials), proposal, dimensions, items, random))
+    return median(seconds[1:])
+
+
+def _timed(call: Callable[[], object]) -> float:
+    begun = time.thread_time()
+    call()
+    return time.thread_time() - begun
