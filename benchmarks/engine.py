@@ -10,19 +10,23 @@ tensors, timed in turn with the candidates. The figures stand in docs/benchmarks
 """
 
 import argparse
+import itertools
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from growth import draw_growth
 from random_models import write_models
+from torch import Tensor
 
+from merge_ops.engine import Engine
+from merge_ops.jobs import Job
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.recipe_text import write_recipe
 from merge_ops.residency import Runtime, load_resident
@@ -135,30 +139,40 @@ def _recipe(method: str, models: Sequence[Path], step: int, dtype: str) -> Recip
 def _measure(
     resident: ResidentModel, models: Sequence[Path], method: str, arguments: argparse.Namespace
 ) -> tuple[float, float]:
-    """Lower quartile of the CPU seconds of a candidate, and of copying as many tensors."""
+    """CPU seconds of a candidate and of copying as many tensors: of the round of median ratio.
+
+    Each tensor that is written is followed by a copy of one written long before, so that both
+    meet the same load of the machine, and neither finds in a cache what the other left.
+    """
     live = [p.detach() for p in resident.parameters.values()]
     spare = [p.clone() for p in live]
-    steps = iter(range(1, 1000))
+    steps, turn = iter(range(1, 1000)), itertools.count(len(live) // 2)
+    spent = 0.0
+    write = Engine.write
+
+    def write_and_copy(engine: Engine, out: Tensor, job: Job) -> bool:
+        nonlocal spent
+        done = write(engine, out, job)
+        i = next(turn) % len(live)
+        spent += _cpu_seconds(lambda: live[i].copy_(spare[i]))
+        return done
 
     def become() -> None:
         resident.become(_recipe(method, models, next(steps), arguments.dtype))
 
-    def copy() -> None:
-        for parameter, source in zip(live, spare, strict=True):
-            parameter.copy_(source)
-
     become()  # compiles, ranks
-    pairs = [(_cpu_seconds(copy), _cpu_seconds(become)) for _ in range(arguments.repeats)]
+    rounds = []
+    for _ in range(arguments.repeats):
+        spent = 0.0
+        with patch.object(Engine, "write", write_and_copy):
+            both = _cpu_seconds(become)
+        rounds.append((both - spent, spent))
     resident.become(_recipe(method, models, 0, arguments.dtype))
-    copies, candidates = zip(*pairs, strict=True)
-    return _quartile(candidates), _quartile(copies)
+    rounds.sort(key=lambda times: times[0] / times[1])
+    return rounds[len(rounds) // 2]
 
 
-def _quartile(seconds: Sequence[float]) -> float:
-    return statistics.quantiles(seconds, n=4)[0] if len(seconds) > 1 else seconds[0]
-
-
-def _cpu_seconds(action: Callable[[], None]) -> float:
+def _cpu_seconds(action: Callable[[], object]) -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         start = time.perf_counter()
