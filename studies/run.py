@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -13,10 +14,12 @@ from studies.budget import Limits
 from studies.changes import check_changes, keep_settings
 from studies.config import Budget, seconds
 from studies.console import warn
+from studies.disk import with_room
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
+from studies.half_scored import END, HalfScored, Part
 from studies.interruption import Interruption
 from studies.ledger import GLOBAL, SEARCH, Ledger
 from studies.objectives_setup import make_objectives
@@ -65,19 +68,28 @@ def run_study(
             warn(f"{study.out}: this study has ended; these are its results.")
             return done
         objectives = make_objectives(study.config, study.folder)
-        claim_splits(study.out, objectives.data)
+        wait = seconds(study.config.runtime.disk_wait)
+        room = partial(with_room, folder=study.out, patience=wait)
+        room(partial(claim_splits, study.out, objectives.data))
         resident = load_models(study)
         study = with_statistics(study, resident, objectives.main, known)
         tasks = objective_tasks(study.config)
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
-        write_about(study, objectives.main, resident.layers)
+        room(partial(write_about, study, objectives.main, resident.layers))
         prepare(study, resident)
         engine = make_engine(study, study.template.kept_from(), known)
         evaluator = Evaluator(
-            resident, objectives.main, study.out, known, tasks, engine, objectives.smooth
+            resident,
+            objectives.main,
+            study.out,
+            known,
+            tasks,
+            engine,
+            objectives.smooth,
+            disk_wait=wait,
         )
-        keep_settings(as_filed)
+        room(partial(keep_settings, as_filed))
         with _Mirrored(study) as mirror:
             begun = time.monotonic()
             own = _search(study, evaluator, SEARCH, begun, interruption, mirror)
@@ -86,8 +98,15 @@ def run_study(
             if compare:
                 rival = _search(study, evaluator, GLOBAL, begun, interruption, None)
                 rival = _with_trials(rival)
-            results, mirror.summary = finish(study, objectives, evaluator, own, rival)
+            end = HalfScored(study.out, END)
+            kept = replace(evaluator, parts=partial(Part, blocks=end, before_block=_go_on))
+            results, mirror.summary = finish(study, objectives, kept, own, rival)
+            end.forget()
         return results
+
+
+def _go_on() -> None:
+    """At the end of a study a signal stops at once, so that there is nothing to look for."""
 
 
 class _Mirrored:
