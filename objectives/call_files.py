@@ -48,7 +48,10 @@ class CallFiles:
         return None
 
     def put(self, key: str, call: DecoderCall) -> bool:
-        """Write the call if there is room; a crash leaves no half of a file under its name."""
+        """Write the call if there is room; a crash leaves no half of a file under its name.
+
+        A disk that takes one not is not tried again.
+        """
         if self.held + bytes_of(call) > self._limit:
             return False
         try:
@@ -59,10 +62,15 @@ class CallFiles:
         tensors = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
         facts = {"structure": structure, "checksum": _checksum(tensors, structure)}
         path = self._path(key)
-        self._folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(tensors, partial, metadata=facts)
-        partial.replace(path)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, partial, metadata=facts)
+            partial.replace(path)
+        except (OSError, SafetensorError):  # a full disk: the call is made anew each time
+            partial.unlink(missing_ok=True)
+            self._limit = self.held
+            return False
         self.held += path.stat().st_size
         return True
 

@@ -9,7 +9,8 @@ from objectives.engine import Engine
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
 from objectives.objective import ModelObjective, Objective, RequestObjective
-from objectives.plan import Plan, make_plan
+from objectives.plan import Plan
+from objectives.readable import readable_plan, unread
 from objectives.records import ExampleScore, ScoreSet, Split
 from objectives.request import Reply, Request
 
@@ -46,6 +47,7 @@ class Evaluation:
         self._blocks: dict[Split, tuple[Block, ...]] = {}
         self._plans: dict[tuple[Split, int], Plan] = {}
         self._digests: dict[Split, str] = {}
+        self._refused: dict[tuple[Split, int], frozenset[int]] = {}
 
     def blocks(self, split: Split) -> tuple[Block, ...]:
         """The blocks of a split in their fixed order; the first ones represent the whole."""
@@ -76,8 +78,10 @@ class Evaluation:
                 found[block.runs] += part
         elif block.asks:
             replies = self._engine.answer(self._live, self._plan(block))
-            for ask in block.asks:
-                found[ask.objective].append(self._judge(ask, replies))
+            for place, ask in enumerate(block.asks):
+                refused = place in self._refused[block.split, block.index]
+                score = unread(ask) if refused else self._judge(ask, replies)
+                found[ask.objective].append(score)
         for objective, scores in zip(self._objectives, found, strict=True):
             for score in scores:
                 if not isfinite(score.value):
@@ -126,11 +130,13 @@ class Evaluation:
         return gathered(self._objectives, split, found)
 
     def replies(self, split: Split) -> Iterator[tuple[Ask, tuple[Reply, ...]]]:
-        """What the model says to each example's requests, unjudged, block by block."""
+        """What the model says to each readable example's requests, unjudged, block by block."""
         for block in self.blocks(split):
             if block.asks:
                 told = self._engine.answer(self._live, self._plan(block))
-                yield from ((ask, tuple(told[r] for r in ask.requests)) for ask in block.asks)
+                for place, ask in enumerate(block.asks):
+                    if place not in self._refused[block.split, block.index]:
+                        yield ask, tuple(told[request] for request in ask.requests)
 
     def record(self) -> dict[str, list[dict[str, Any]]]:
         """The batches of every block scored so far, by split."""
@@ -142,8 +148,8 @@ class Evaluation:
     def _plan(self, block: Block) -> Plan:
         key = (block.split, block.index)
         if key not in self._plans:
-            requests = [request for ask in block.asks for request in ask.requests]
-            self._plans[key] = make_plan(self._live, requests)
+            report = self._engine.settings.report
+            self._plans[key], self._refused[key] = readable_plan(self._live, block, report)
         return self._plans[key]
 
     def _judge(self, ask: Ask, replies: dict[Request, Reply]) -> ExampleScore:

@@ -14,7 +14,7 @@ class Mishaps:
 
     Attributes:
         truncated: the prompt did not fit, or the response was cut at its longest.
-        undecodable: an image does not decode.
+        undecodable: an image does not decode, or the model's processor fails at the prompt.
         unparsed: no answer was found in the response.
         empty: the response was empty.
     """

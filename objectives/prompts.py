@@ -9,6 +9,7 @@ from torch import Tensor
 
 from objectives.errors import ObjectiveError
 from objectives.live_model import LiveModel
+from objectives.out_of_memory import is_out_of_memory
 from objectives.request import Prompt
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ def encode(live: LiveModel, texts: Sequence[str], images: Sequence[Sequence["Ima
 
     Returns:
         What the model is called with.
+
+    Raises:
+        ObjectiveError: the processor or tokenizer fails at it, for whatever reason.
     """
     processor = live.processor
     tokenizer = tokenizer_of(live)
@@ -83,9 +87,21 @@ def encode(live: LiveModel, texts: Sequence[str], images: Sequence[Sequence["Ima
     pictures = [list(shown) for shown in images if shown]
     call = processor if pictures else tokenizer
     pictured = {"images": pictures} if pictures else {}
-    batch = call(
-        text=list(texts), padding=True, add_special_tokens=False, return_tensors="pt", **pictured
-    )
+    try:
+        batch = call(
+            text=list(texts),
+            padding=True,
+            add_special_tokens=False,
+            return_tensors="pt",
+            **pictured,
+        )
+    except Exception as error:  # tokenizers raise what they like
+        if is_out_of_memory(error):
+            raise
+        raise ObjectiveError(
+            f"the model's processor does not read {texts[0][-60:]!r}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
     return {
         name: value.to(live.device)
         for name, value in batch.items()

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from objectives.request import Writing
 from objectives.statistics import interval
 from studies.captions import Captions, describe_images, read_captions, with_caption
 from studies.comparison import only
+from studies.config import seconds
+from studies.disk import with_room
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives, without_image
@@ -72,14 +75,17 @@ def run_baselines(
     resident = load_models(study)
     engine = make_engine(study, study.template.kept_from(), known)
     tasks = objective_tasks(study.config)
-    evaluator = Evaluator(resident, tuple(ours), study.out, known, tasks, engine)
+    wait = seconds(study.config.runtime.disk_wait)
+    evaluator = Evaluator(resident, tuple(ours), study.out, known, tasks, engine, disk_wait=wait)
     described = _captions(study, evaluator, ours, captions)
     rows = []
     for baseline in _baselines(study, resident, ours, described, votes):
         rows += [{"name": baseline.name, **_figures(s)} for s in _sets(baseline, evaluator)]
     content = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "rows": rows}
-    write_text(study.out / f"{BASELINES}.json", json.dumps(content, indent=1) + "\n")
-    write_text(study.out / f"{BASELINES}.md", markdown(rows))
+    texts = {"json": json.dumps(content, indent=1) + "\n", "md": markdown(rows)}
+    for kind, text in texts.items():
+        path = study.out / f"{BASELINES}.{kind}"
+        with_room(partial(write_text, path, text), study.out, wait)
     return rows
 
 

@@ -3,7 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from merge_ops.atomic import write_text
 from merge_ops.errors import UserError
@@ -11,6 +13,7 @@ from merge_ops.recipe import Recipe
 from objectives.data import Example
 from objectives.evaluation import Evaluation
 from objectives.generation import Generation
+from studies.disk import with_room
 from studies.evaluator import Evaluator
 
 Captions = Mapping[str, Mapping[str, str]]
@@ -43,11 +46,10 @@ def describe_images(
             anew.
     """
     by = f"{evaluator.digest(recipe)} {_LONGEST} {PROMPT}"
-    if path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["by"] == by and _complete(kept["captions"], examples):
-            captions: Captions = kept["captions"]
-            return captions
+    kept = _kept(path)
+    if kept.get("by") == by and _complete(kept["captions"], examples):
+        captions: Captions = kept["captions"]
+        return captions
     evaluator.resident.become(recipe)
     asks = [
         Generation(name, {"test": shown}, max_new_tokens=_LONGEST, prompt=PROMPT)
@@ -59,10 +61,20 @@ def describe_images(
     for ask, replies in told:
         found[asks[ask.objective].name][ask.example.id] = replies[0].texts[0].strip()
     for name, own in examples.items():
-        found[name] |= {e.id: "" for e in own if not e.images}
+        found[name] |= {e.id: "" for e in own if e.id not in found[name]}
     content = {"by": by, "prompt": PROMPT, "captions": found}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    text = json.dumps(content, indent=1) + "\n"
+    with_room(partial(write_text, path, text), path.parent, evaluator.disk_wait)
     return found
+
+
+def _kept(path: Path) -> dict[str, Any]:
+    """What an earlier run wrote; empty where there is nothing, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) and "captions" in content else {}
 
 
 def read_captions(path: Path, examples: Mapping[str, Sequence[Example]]) -> Captions:

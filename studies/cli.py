@@ -31,6 +31,7 @@ from studies.commands.ui import ui
 from studies.commands.validate import validate
 from studies.commands.zoo import zoo
 from studies.demo.zoo import ZooError
+from studies.disk import FULL
 from studies.interruption import Stopped
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
@@ -60,6 +61,11 @@ def main() -> None:
         app()
     except (UserError, ObjectiveError, ZooError) as error:
         sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        sys.stderr.write(f"{error.filename or 'the disk'}: there is no room on the disk.\n")
         sys.exit(2)
     except Stopped as stopped:  # typer itself sees to Ctrl-C outside of a study
         sys.stderr.write(f"Stopped.{_how_to_go_on(sys.argv)}\n")

@@ -9,7 +9,8 @@ from typing import TypeVar
 from merge_ops.errors import UserError
 from studies.console import warn
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
+"""What a disk without room says."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0  # seconds
 
 Result = TypeVar("Result")
@@ -38,7 +39,7 @@ def with_room(
         try:
             result = write()
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             undo()
             left = begun + patience - time.monotonic()

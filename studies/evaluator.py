@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from objectives.blocks import Block
 from objectives.engine import Engine
 from objectives.evaluation import Evaluation
 from objectives.objective import Objective
+from objectives.out_of_memory import free_memory, is_out_of_memory, memory_for
 from objectives.records import ScoreSet, Split
 from search.candidate import members
+from studies.disk import with_room
 from studies.half_scored import Part
 from studies.paths import TEST_READS
 from studies.signal import aims, signal
@@ -48,6 +51,8 @@ class Evaluator:
         engine: answers what the objectives ask; its caches serve all of them.
         smooth: names of objectives whose smooth twin the search maximises.
         front: the objectives of each value of a front, by its name; empty where none is searched.
+        parts: where blocks are kept, unless a call says otherwise.
+        disk_wait: seconds that the log of looks at the test split waits for room on a full disk.
     """
 
     resident: ResidentModel
@@ -58,6 +63,8 @@ class Evaluator:
     engine: Engine = field(default_factory=Engine)
     smooth: frozenset[str] = frozenset()
     front: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    parts: Callable[[str], Part] | None = None
+    disk_wait: float = 0.0
     _evaluations: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
 
     def score(
@@ -84,23 +91,58 @@ class Evaluator:
 
         Raises:
             UserError: the recipe is not of the resident models, or has no view for an objective.
+            ObjectiveError: it does not fit into memory, or an example cannot be scored.
         """
         chosen = self.objectives if objectives is None else objectives
         models = members(recipe, [objective.name for objective in chosen], self.tasks)
-        if split == "test":
-            log_test_read(self.folder, why, self.digest(recipe))
+        stores = [
+            self._store(*member, chosen, split, why, parts or self.parts) for member in models
+        ]
+        if split == "test" and not any(store and store.begun() for store in stores):
+            look = partial(log_test_read, self.folder, why, self.digest(recipe))
+            with_room(look, self.folder, self.disk_wait)
         seconds = {"build": 0.0, "score": 0.0}
         sets: dict[int, ScoreSet] = {}
-        for model, places in models:
+        for (model, places), store in zip(models, stores, strict=True):
             start = time.perf_counter()
-            self.resident.become(model)
+            with memory_for("merged", self.resident.device):
+                self._become(model)
             built = time.perf_counter()
             evaluation = self.evaluation([chosen[i] for i in places])
-            part = parts(f"{evaluation.digest(split)} {why}") if parts else None
-            sets |= dict(zip(places, evaluation.score_sets(split, stops, part), strict=True))
+            with memory_for("scored", self.resident.device):
+                found = evaluation.score_sets(split, stops, store)
+            sets |= dict(zip(places, found, strict=True))
             seconds["build"] += built - start
-            seconds["score"] += time.perf_counter() - built + (part.spent if part else 0.0)
+            seconds["score"] += time.perf_counter() - built + (store.spent if store else 0.0)
         return Scored(tuple(sets[i] for i in range(len(chosen))), seconds)
+
+    def _store(
+        self,
+        model: Recipe,
+        places: Sequence[int],
+        objectives: Sequence[Objective],
+        split: Split,
+        why: str,
+        parts: Callable[[str], Part] | None,
+    ) -> Part | None:
+        """Where the blocks of one model of a candidate are kept: by model, questions and asker."""
+        if parts is None:
+            return None
+        evaluation = self.evaluation([objectives[i] for i in places])
+        return parts(f"{self.digest(model)} {evaluation.digest(split)} {why}")
+
+    def _become(self, model: Recipe) -> None:
+        """Write a recipe into the live model; if memory runs out, once more without the caches."""
+        try:
+            self.resident.become(model)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return
+        self.engine.store.clear()
+        free_memory(self.resident.device)
+        self.resident.become(model)
 
     def signal(self, sets: Sequence[ScoreSet]) -> float:
         """What the search maximises: the combined score, or smooth twins in place of some.
@@ -144,10 +186,17 @@ def log_test_read(folder: Path, why: str, digest: str) -> None:
     """Append one look at the test split to the study's log."""
     folder.mkdir(parents=True, exist_ok=True)
     line = {"time": datetime.now(UTC).isoformat(), "why": why, "recipe": digest}
-    with (folder / TEST_READS).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    path = folder / TEST_READS
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        if path.exists():  # what arrived of the line is taken back
+            os.truncate(path, size)
+        raise
 
 
 def count_test_reads(folder: Path) -> int:

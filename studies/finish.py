@@ -55,7 +55,10 @@ def finished(study: StudyFile, identities: Mapping[str, str]) -> dict[str, Any] 
     path = study.out / RESULTS
     if not path.is_file():
         return None
-    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None  # damaged: written anew from the ledger
     same = results.get("settings") == study_digest(study, identities, whole=True)
     return results if same else None
 
@@ -123,7 +126,8 @@ def _report(study: StudyFile) -> tuple[Path | None, Sequence[Path]]:
     from studies.report.page import write_report
 
     try:
-        written = write_report(study.out)
+        patience = seconds(study.config.runtime.disk_wait)
+        written = with_room(lambda: write_report(study.out), study.out, patience)
     except Exception as error:  # hours of scoring must not end in the traceback of a chart
         warn(f"{study.config.name}: the report could not be written: {error!r}")
         return None, ()

@@ -44,6 +44,8 @@ class Blocks(Protocol):
         ...
 
 
+END = "end"
+"""In place of a digest: what the end of a study scores, on confirm and test."""
 Place = tuple[str, int]
 """A part of a candidate (`Part.key`), and the index of a block of it."""
 
@@ -105,7 +107,7 @@ class HalfScored:
 
         Args:
             folder: the study's.
-            digest: of the candidate; with the part of a block it says what was scored.
+            digest: of the candidate, or `END`; it names the file.
         """
         self._path = folder / _name(digest)
         self._unwritten = b""
@@ -170,6 +172,10 @@ class Part:
     before_block: Callable[[], None]
     spent: float = 0.0
     _begun: float = field(default=0.0)
+
+    def begun(self) -> bool:
+        """Whether an earlier run has stored its first block."""
+        return self.blocks.get(self.key, 0) is not None
 
     def get(self, index: int) -> BlockScores | None:
         """A stored block's scores; None if it must be scored now."""

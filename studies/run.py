@@ -1,9 +1,8 @@
 """One study from its file to its results: search, confirm, compare, write down."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -15,38 +14,33 @@ from studies.budget import Limits
 from studies.changes import check_changes, keep_settings
 from studies.config import Budget, seconds
 from studies.console import warn
-from studies.engine_setup import make_engine
+from studies.disk import with_room
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
 from studies.guards import Guards, make_guards
+from studies.half_scored import END, HalfScored, Part
 from studies.interruption import Interruption
 from studies.ledger import GLOBAL, SEARCH, Ledger
-from studies.objectives_setup import ObjectiveSet, make_objectives
+from studies.mirrored import Mirrored
+from studies.objectives_setup import make_objectives
+from studies.opening import opened
 from studies.owner import sole_writer
 from studies.parent_scores import ParentScores
-from studies.preparation import prepare
 from studies.progress import Progress
 from studies.provenance import study_digest
-from studies.racing import Racer
+from studies.racer_setup import make_racer
 from studies.refine_setup import make_refiner
 from studies.scorer import Scorer
 from studies.search_loop import Search, SearchPlan, run_search
-from studies.setup import StudyFile, identities, load_models
-from studies.shortcuts import check_shortcuts
+from studies.setup import StudyFile, identities
 from studies.space_setup import announce, make_space
 from studies.splits_file import claim_splits
-from studies.statistics import attach, with_statistics
-from studies.tasks import objective_tasks
-from studies.tracking import Mirror, Summary, tracking_uri
+from studies.statistics import attach
 from studies.warm import first_points
 from studies.workers.coordinator import coordinate
-from studies.workers.points import points_left
 from studies.workers.remote import RemoteEvaluator
-from studies.workers.setup import Crew, remote_evaluator
-
-_PATIENCE, _HASTE = 60.0, 10.0
-"""Seconds that the tracker may take to catch up at the end of a finished or a stopped study."""
+from studies.workers.setup import Crew
 
 
 def run_study(
@@ -81,15 +75,17 @@ def run_study(
             warn(f"{study.out}: this study has ended; these are its results.")
             return done
         objectives = make_objectives(study.config, study.folder)
-        claim_splits(study.out, objectives.data)
+        wait = seconds(study.config.runtime.disk_wait)
+        room = partial(with_room, folder=study.out, patience=wait)
+        room(partial(claim_splits, study.out, objectives.data))
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
         with (
-            _opened(study, objectives, known, crew) as (study, evaluator),
-            _Mirrored(study) as mirror,
+            opened(study, objectives, known, crew) as (study, evaluator),
+            Mirrored(study) as mirror,
         ):
-            write_about(study, objectives.main, evaluator.resident.layers)
-            keep_settings(as_filed)
+            room(partial(write_about, study, objectives.main, evaluator.resident.layers))
+            room(partial(keep_settings, as_filed))
             begun = time.monotonic()
             guards = _guards(study, evaluator)
             own = _search(study, evaluator, guards, SEARCH, begun, interruption, mirror)
@@ -98,72 +94,17 @@ def run_study(
             if compare:
                 rival = _search(study, evaluator, guards, GLOBAL, begun, interruption, None)
                 rival = _with_trials(rival)
-            results, mirror.summary = finish(study, objectives, evaluator, guards, own, rival)
+            end = HalfScored(study.out, END)
+            kept: Evaluator | RemoteEvaluator = evaluator
+            if isinstance(evaluator, Evaluator):
+                kept = replace(evaluator, parts=partial(Part, blocks=end, before_block=_go_on))
+            results, mirror.summary = finish(study, objectives, kept, guards, own, rival)
+            end.forget()
         return results
 
 
-@contextmanager
-def _opened(
-    study: StudyFile, objectives: ObjectiveSet, known: Mapping[str, str], crew: Crew | None
-) -> Iterator[tuple[StudyFile, Evaluator | RemoteEvaluator]]:
-    """The study with its statistics, and who scores it: a live model here, or workers."""
-    if crew is not None or points_left(study.out):
-        with remote_evaluator(study, crew, objectives, known) as remote:
-            yield study, remote
-        return
-    resident = load_models(study)
-    study = with_statistics(study, resident, objectives.main, known)
-    prepare(study, resident)
-    engine = make_engine(study, study.template.kept_from(), known)
-    tasks = objective_tasks(study.config)
-    evaluator = Evaluator(
-        resident,
-        objectives.main,
-        study.out,
-        known,
-        tasks,
-        engine,
-        objectives.smooth,
-        study.config.front_values(),
-    )
-    check_shortcuts(evaluator)
-    yield study, evaluator
-
-
-class _Mirrored:
-    """The tracker of one run, or nothing where tracking is off.
-
-    Attributes:
-        summary: set when the study is finished; mirrored at the end.
-    """
-
-    def __init__(self, study: StudyFile) -> None:
-        self.summary: Summary | None = None
-        self._trials: Sequence[FrozenTrial] = ()
-        self._mirror: Mirror | None = None
-        if study.config.tracking.enabled:
-            uri = tracking_uri(study.config.tracking.uri, study.out.parent)
-            tags = {"study": study.config.name, "sampler": study.config.sampler}
-            self._mirror = Mirror(uri, study.config.name, lambda: self._trials, tags)
-
-    def __enter__(self) -> "_Mirrored":
-        if self._mirror is not None:
-            self._mirror.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Give the tracker a while to catch up, even where the study was stopped."""
-        if self._mirror is None:
-            return
-        status = self._mirror.finish(_PATIENCE if self.summary else _HASTE, self.summary)
-        if not status.complete:
-            warn(f"tracking: {status}")
-
-    def on_trial(self, trials: Sequence[FrozenTrial]) -> None:
-        """Let the tracker know of new trials."""
-        self._trials = trials
-        if self._mirror is not None:
-            self._mirror.notify()
+def _go_on() -> None:
+    """At the end of a study a signal stops at once, so that there is nothing to look for."""
 
 
 def _limits(study: StudyFile, name: str, begun: float, trials: int | None) -> Limits:
@@ -183,40 +124,6 @@ def _with_trials(rival: Search) -> Search | None:
     return None
 
 
-def _racer(study: StudyFile, evaluator: Scorer) -> Racer | None:
-    """Stops candidates early, if the study asks for it and its candidates are one model each."""
-    racing = study.config.racing
-    if racing.rule == "off":
-        return None
-    blocks = evaluator.blocks("selection")
-    whole = any(block.runs is not None for block in blocks)
-    averaged = study.config.search.average_seeds
-    if (
-        evaluator.front
-        or study.template.has_views()
-        or whole
-        or evaluator.smooth
-        or averaged
-        or len(blocks) < 2
-    ):
-        why = (
-            "a front is searched, and no single rival decides who may not stand on it"
-            if evaluator.front
-            else "a candidate is several views of one recipe"
-            if study.template.has_views()
-            else "the search follows a smooth signal, whose items have no score of their own"
-            if evaluator.smooth
-            else "an objective scores all its items at once"
-            if whole
-            else "a candidate is scored with several seeds"
-            if averaged
-            else f"all items are one block of {racing.block}; choose a smaller racing.block"
-        )
-        warn(f"{study.config.name}: nothing is raced: {why}.")
-        return None
-    return Racer(evaluator.objectives, blocks, racing.rule, racing.alpha, racing.top)
-
-
 def _guards(study: StudyFile, evaluator: Scorer) -> Guards | None:
     """The study's guards, with a word where their examples are too few."""
     guards = make_guards(study, ParentScores(evaluator))
@@ -232,7 +139,7 @@ def _search(
     name: str,
     begun: float,
     interruption: Interruption,
-    mirror: _Mirrored | None,
+    mirror: Mirrored | None,
 ) -> Search:
     """Run one of the study's two searches to the end of its budget."""
     config = study.config
@@ -258,7 +165,7 @@ def _search(
         if refine is None
         else make_refiner(config, refine, space, sampler, evaluator),
         sampler=sampler,
-        racer=_racer(study, evaluator),
+        racer=make_racer(study, evaluator),
         guards=guards,
         seeds=config.search.average_seeds or 1,
     )

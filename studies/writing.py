@@ -94,7 +94,6 @@ def write_study(
     """
     write_recipe(recipe, study.out / RECIPE)
     write_text(study.out / SCORES, json.dumps(_by_id(found)) + "\n")
-    write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")
     write_text(study.out / EVALUATION, json.dumps(evaluator.plan_record(), indent=1) + "\n")
     write_text(study.out / TABLE, markdown_table(results["rows"]))
     title = f"by depth ({len(own.space.dimensions())} dimensions)"
@@ -110,6 +109,7 @@ def write_study(
         listed = chosen(results["winner"])
         title = f"found recipe ({listed})" if listed else "found recipe"
         draw_depth(own.space, values, study.out / DEPTH, title)
+    write_text(study.out / RESULTS, json.dumps(results, indent=1) + "\n")  # last: it ends a study
 
 
 def _lines(study: StudyFile, evaluator: Scorer) -> dict[str, float]:

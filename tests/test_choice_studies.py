@@ -47,7 +47,7 @@ def test_a_study_over_lists_solves_first_and_never_again(
         counts.append(len(solved))
 
     monkeypatch.setattr(Engine, "_solve", counting)
-    monkeypatch.setattr("studies.run.prepare", preparing)
+    monkeypatch.setattr("studies.opening.prepare", preparing)
     path = small_study("reasoning", out="c1", trials=14, method="swudi", search=SEARCH)
     path.write_text(path.read_text().replace("sampler: cma", "sampler: tpe"))
     study = read_study(path)
