@@ -16,6 +16,7 @@ def trials(
 ) -> None:
     """List the trials of the study in FOLDER: number, state, value, listed values, seconds.
 
+    Shrunken: the value drawn towards the mean of all by the share of their spread that is noise.
     Of a front each value has a column, and * marks the trials that none beats.
     STOPPED: racing ended it before all items were scored; its value is an estimate.
     """
@@ -26,13 +27,15 @@ def trials(
 
     from search.front import front_of, is_front
     from search.racing import STOPPED
+    from studies.about import read_about
     from studies.console import say
     from studies.ledger import listed_values, read_trials
+    from studies.shrunken import shrunken
     from studies.table import plain
     from studies.trial_facts import guards_of, named_values, standing_of, value_of
 
     found = read_trials(folder, search)
-    several = is_front(found)
+    several, believed = is_front(found), shrunken(read_about(folder), found)
     front = {t.number for t in front_of(found)} if several else set[int]()
     if as_json:
         rows = [
@@ -41,6 +44,7 @@ def trials(
                 "state": t.state.name,
                 "value": value_of(t),
                 "values": t.values,
+                "shrunken": believed.get(t.number),
                 "front": t.number in front,
                 "guards": guards_of(t),
                 "figures": t.user_attrs.get("figures", {}),
@@ -60,12 +64,14 @@ def trials(
     guarded = ["guards"] if any(guards_of(t) for t in found) else []
     names = next((list(named_values(t)) for t in found if t.values), ["score"])
     figures = [*names, "front"] if several else ["value"]
+    figures += ["shrunken"] if believed else []
     for name in ("trial", "state", *figures, *guarded, *lists, "proposed by", "seconds", "recipe"):
         table.add_column(name, justify="right")
     for t in found:
         values = [f"{value:.4f}" for value in t.values or ()]
         values = values or [t.user_attrs.get("reason", "-"), *["-"] * (len(names) - 1)]
         values += ["*" if t.number in front else ""] if several else []
+        values += [_figure(believed.get(t.number))] if believed else []
         standing = [standing_of(t)] if guarded else []
         state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
         seconds = f"{sum(t.user_attrs['seconds'].values()):.2f}"
@@ -74,3 +80,7 @@ def trials(
         source = t.user_attrs["source"]
         table.add_row(str(t.number), state, *values, *standing, *chosen, source, seconds, digest)
     say(table)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
