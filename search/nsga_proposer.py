@@ -55,7 +55,10 @@ class NsgaProposer:
 
     def _tell(self, trial: FrozenTrial) -> None:
         asked, self._asked = self._ask(), None
-        if trial.state is TrialState.COMPLETE:
+        if dict(asked.params) != trial.params:  # proposed for another budget: another population
+            self._study.tell(asked, state=TrialState.FAIL)
+            self._study.add_trial(trial)
+        elif trial.state is TrialState.COMPLETE:
             for name, value in trial.constraints.items():
                 asked.set_constraint(name, value)
             self._study.tell(asked, trial.values)

@@ -136,6 +136,22 @@ def test_samplers_find_a_front_and_forget_nothing(sampler: str) -> None:
         assert [t.params for t in run(7)] == [t.params for t in found]
 
 
+def test_another_budget_gives_no_point_the_values_of_another() -> None:
+    """A longer budget means larger generations: what was proposed before is known, not relived."""
+    trials: list[FrozenTrial] = []
+    for budget in (80, 400):
+        proposer = make_proposer("nsga2", DIMENSIONS, 3, budget, 2)
+        for number in range(len(trials), len(trials) + 30):
+            proposal = proposer.propose(trials)
+            assert proposal is not None
+            x, y = (float(v) for v in proposal.values.values())
+            trials.append(trial(number, (x, y), params=proposal.values, **proposal.tags))
+    known = proposer._study.get_trials(deepcopy=False)  # type: ignore[attr-defined]
+    told = [t for t in known if t.state is TrialState.COMPLETE]
+    assert len(told) >= 59
+    assert all(t.values == [t.params["w0"], t.params["w1"]] for t in told)
+
+
 def scored(shares: dict[str, float], n: int = 400) -> list[ScoreSet]:
     """Score sets of two objectives whose first examples are right."""
     return [
