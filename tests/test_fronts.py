@@ -29,10 +29,12 @@ from search.samplers import make_proposer
 from studies.budget import Limits
 from studies.front_figures import compare_room, covered
 from studies.ledger import read_trials
+from studies.report.page import write_report
 from studies.run import run_study
 from studies.setup import read_study
 from studies.status import read_status
 from studies.tracking_sync import Experiment
+from tests.reported import Page
 
 Make = Callable[..., Path]
 DIMENSIONS = [Dimension(f"w{i}", 0.0, 1.0, 0.5) for i in range(2)]
@@ -276,6 +278,24 @@ def test_commands_tell_of_a_front(
     assert sum(row["front"] for row in rows) == results["front"]["selection_points"]
     assert "perception" in said("trials")
     assert read_status(out).best is not None
+
+
+def test_the_report_shows_the_front_with_parents_and_its_hypervolume(
+    front: tuple[dict[str, Any], Path, Path], tmp_path: Path
+) -> None:
+    results, out, _ = front
+    written = write_report(out, tmp_path / "page.html")
+    names = [picture.stem for picture in written.pictures]
+    assert {"hypervolume", "front-0", "front-0-confirm"} <= set(names)
+    page = Page(written.page.read_text())
+    (words,) = [text for text in page.charts if "beaten by none" in text]
+    assert "vlm alone: " in words
+    (table,) = [t for t in page.tables["Objectives against each other"] if "recipe" in t[0]]
+    assert [row[-1] for row in table[1:]] == [one["recipe"] for one in results["front"]["points"]]
+    assert (
+        f"Hypervolume {results['front']['hypervolume']['selection']:.3f} on selection"
+        in (page.sections["In short"])
+    )
 
 
 def test_mlflow_gets_a_metric_for_each_value(
