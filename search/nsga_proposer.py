@@ -64,6 +64,10 @@ class NsgaProposer:
 
     def _finish(self, asked: Trial, trial: FrozenTrial) -> None:
         """Tell one of its own points' result."""
+        if dict(asked.params) != trial.params:  # proposed for another budget: another population
+            self._study.tell(asked, state=TrialState.FAIL)
+            self._study.add_trial(trial)
+            return
         if trial.state is not TrialState.COMPLETE:
             self._study.tell(asked, state=TrialState.FAIL)
             return

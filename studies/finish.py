@@ -13,6 +13,7 @@ from objectives.records import figures
 from search.feasibility import feasible, value_of
 from search.samplers import ONLY
 from search.selection import Confirmed
+from studies.about import read_about
 from studies.comparison import (
     FOUND,
     Row,
@@ -42,6 +43,7 @@ from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
 from studies.shortcuts import read_shortcuts
+from studies.shrunken import shrunken
 from studies.tracking import Summary
 from studies.trial_facts import guards_of
 from studies.writing import with_provenance, write_study
@@ -171,6 +173,7 @@ def _results(
 ) -> dict[str, Any]:
     """All figures of the study as plain data."""
     winner = finals[0]
+    believed = shrunken(read_about(study.out), own.ledger.trials)
     failed = [t for t in own.ledger.trials if value_of(t) is None]
     return {
         "study": study.config.name,
@@ -188,6 +191,7 @@ def _results(
             "trial": winner.trial.number,
             "digest": winner.trial.user_attrs["digest"],
             "selection": winner.selection,
+            "shrunken": believed.get(winner.trial.number),
             "confirm": winner.value(),
             "choices": _chosen(own, winner),
             **_guarded(winner),
@@ -196,6 +200,7 @@ def _results(
             {
                 "trial": f.trial.number,
                 "selection": f.selection,
+                "shrunken": believed.get(f.trial.number),
                 "confirm": f.value(),
                 "choices": _chosen(own, f),
                 **_guarded(f),

@@ -92,7 +92,7 @@ def verdicts(results: Mapping[str, Any]) -> list[str]:
         sentences.append(f"Of the listed values the found recipe takes {chosen(selection)}.")
     sentences.append(
         f"The winner scored {100 * selection['selection']:.1f} on the selection "
-        f"split{_twin(results)}, "
+        f"split{_twin(results)}{_believed(selection)}, "
         f"{100 * selection['confirm']:.1f} on confirm and {100 * found['score']['value']:.1f} on "
         f"test; the test split has been read {results['test_reads']} times."
     )
@@ -113,6 +113,12 @@ def _proxy(found: Mapping[str, Any]) -> str:
         f"correlation of {found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}] "
         "(Spearman, selection split)."
     )
+
+
+def _believed(winner: Mapping[str, Any]) -> str:
+    """What shrinkage leaves of the winner's selection score, where it can be told."""
+    known = winner.get("shrunken")
+    return "" if known is None else f" ({100 * known:.1f} when shrunken)"
 
 
 def _twin(results: Mapping[str, Any]) -> str:

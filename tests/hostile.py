@@ -43,7 +43,12 @@ STUDY: dict[str, Any] = {
             "max_new_tokens": 16,
             "constrained_to": ["0"],
         },
-        {"name": "p", "kind": "generation", "data": "data/p.parquet", "split": {"test": 4}},
+        {
+            "name": "p",
+            "kind": "generation",
+            "data": "data/p.parquet",
+            "split": {"selection": 4, "confirm": 4, "test": 4},
+        },
     ],
     "front": ["o", "p"],
     "sampler": "tpe",

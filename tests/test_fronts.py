@@ -28,10 +28,12 @@ from search.samplers import make_proposer
 from studies.budget import Limits
 from studies.front_figures import compare_room, covered
 from studies.ledger import read_trials
+from studies.report.page import write_report
 from studies.run import run_study
 from studies.setup import read_study
 from studies.status import read_status
 from studies.tracking_sync import Experiment
+from tests.reported import Page
 
 Make = Callable[..., Path]
 DIMENSIONS = [Dimension(f"w{i}", 0.0, 1.0, 0.5) for i in range(2)]
@@ -63,9 +65,7 @@ def test_what_none_beats_stands_on_the_front_and_equals_stand_once() -> None:
     kept = {many[i] for i in undominated(many)}
     assert len(kept) == len(undominated(many))
     for point in many:
-        beaten = any(
-            p != point and all(a >= b for a, b in zip(p, point, strict=True)) for p in many
-        )
+        beaten = any(p != point and reaches(p, point) for p in many)
         assert (point in kept) != beaten
 
 
@@ -135,6 +135,22 @@ def test_samplers_find_a_front_and_forget_nothing(sampler: str) -> None:
     assert growth(found)[-1] > {"tpe": 0.4, "gp": 0.4}.get(sampler, 0.33)  # all: 0.5
     if sampler != "gp":
         assert [t.params for t in run(7)] == [t.params for t in found]
+
+
+def test_another_budget_gives_no_point_the_values_of_another() -> None:
+    """A longer budget means larger generations: what was proposed before is known, not relived."""
+    trials: list[FrozenTrial] = []
+    for budget in (80, 400):
+        proposer = make_proposer("nsga2", DIMENSIONS, 3, budget, 2)
+        for number in range(len(trials), len(trials) + 30):
+            proposal = proposer.propose(trials)
+            assert proposal is not None
+            x, y = (float(v) for v in proposal.values.values())
+            trials.append(trial(number, (x, y), params=proposal.values, **proposal.tags))
+    known = proposer._study.get_trials(deepcopy=False)  # type: ignore[attr-defined]
+    told = [t for t in known if t.state is TrialState.COMPLETE]
+    assert len(told) >= 59
+    assert all(t.values == [t.params["w0"], t.params["w1"]] for t in told)
 
 
 def scored(shares: dict[str, float], n: int = 400) -> list[ScoreSet]:
@@ -261,6 +277,24 @@ def test_commands_tell_of_a_front(
     assert sum(row["front"] for row in rows) == results["front"]["selection_points"]
     assert "perception" in said("trials")
     assert read_status(out).best is not None
+
+
+def test_the_report_shows_the_front_with_parents_and_its_hypervolume(
+    front: tuple[dict[str, Any], Path, Path], tmp_path: Path
+) -> None:
+    results, out, _ = front
+    written = write_report(out, tmp_path / "page.html")
+    names = [picture.stem for picture in written.pictures]
+    assert {"hypervolume", "front-0", "front-0-confirm"} <= set(names)
+    page = Page(written.page.read_text())
+    (words,) = [text for text in page.charts if "beaten by none" in text]
+    assert "vlm alone: " in words
+    (table,) = [t for t in page.tables["Objectives against each other"] if "recipe" in t[0]]
+    assert [row[-1] for row in table[1:]] == [one["recipe"] for one in results["front"]["points"]]
+    assert (
+        f"Hypervolume {results['front']['hypervolume']['selection']:.3f} on selection"
+        in (page.sections["In short"])
+    )
 
 
 def test_mlflow_gets_a_metric_for_each_value(

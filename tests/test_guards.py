@@ -19,9 +19,11 @@ from search.samplers import make_proposer
 from search.selection import confirm, finalists
 from studies.ledger import read_trials
 from studies.paths import PARENTS, RECIPE
+from studies.report.page import write_report
 from studies.run import run_study
 from studies.setup import read_study
 from studies.trial_facts import guards_of
+from tests.reported import Page
 
 Make = Callable[..., Path]
 DIMENSIONS = [Dimension(f"w{i}", 0.0, 1.0, 0.5) for i in range(3)]
@@ -147,6 +149,22 @@ def test_a_guard_is_scored_but_does_not_count(guarded: tuple[dict[str, Any], Pat
     kept = results["winner"]["guards"]["perception"]["confirm"]
     assert kept["standing"] == "holds"
     assert results["feasible_trials"] == sum(map(feasible, read_trials(out)))
+
+
+def test_the_report_says_how_the_best_trials_stand(
+    guarded: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    results, out = guarded
+    page = Page(write_report(out, tmp_path / "page.html").page.read_text())
+    (table,) = page.tables["The best trials"]
+    best = next(row for row in table if row[0] == str(results["winner"]["trial"]))
+    assert table[0] == ["trial", "selection %", "shrunken %", "guards", "proposed by"]
+    assert best[3] == "holds"
+    assert best[2] == f"{100 * results['winner']['shrunken']:.1f}"
+    assert (
+        "Guard perception >= parent - 0.9 (vlm): the found recipe holds it on confirm"
+        in (page.sections["In short"])
+    )
 
 
 def test_the_parents_are_scored_once_in_a_study(guarded: tuple[dict[str, Any], Path]) -> None:

@@ -81,8 +81,18 @@ def _best(found: "Status") -> str:
         text += f" [{100 * limits.low:.1f}, {100 * limits.high:.1f}]"
     return (
         f"{text} on the selection split, trial {found.best.number}"
-        f"; chosen among many, so too high by luck{_guarded(found.best)}"
+        f"; chosen among many, so too high by luck{_believed(found)}{_guarded(found.best)}"
     )
+
+
+def _believed(found: "Status") -> str:
+    """What is believed of the best trial's score."""
+    from studies.shrunken import shrunken
+
+    known = shrunken(found.about, found.trials)
+    if found.best is None or found.best.number not in known:
+        return ""
+    return f" ({100 * known[found.best.number]:.1f} when shrunken)"
 
 
 def _front(found: "Status") -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ def trials(
 ) -> None:
     """List the trials of the study in FOLDER: number, state, value, listed values, seconds.
 
+    Shrunken: the value drawn towards the mean of all by the share of their spread that is noise.
     Of a front each value has a column, and * marks the trials that none beats.
     STOPPED: racing ended it before all items were scored; its value is an estimate.
     "= 12": it has the recipe of trial 12, whose outcome it takes; it was not scored again.
@@ -24,28 +25,41 @@ def trials(
 
     from search.front import front_of, is_front
     from search.racing import STOPPED
+    from studies.about import read_about
     from studies.console import say, say_json
     from studies.ledger import listed_values, read_trials
+    from studies.shrunken import shrunken
     from studies.table import plain
     from studies.trial_facts import COPY_OF, guards_of, named_values, record, standing_of
 
     found = read_trials(folder, search)
-    several = is_front(found)
+    several, believed = is_front(found), shrunken(read_about(folder), found)
     front = {t.number for t in front_of(found)} if several else set[int]()
     if as_json:
-        say_json([{**record(t), "front": t.number in front} for t in found])
+        say_json(
+            [
+                {
+                    **record(t),
+                    "shrunken": believed.get(t.number),
+                    "front": t.number in front,
+                }
+                for t in found
+            ]
+        )
         return
     table = Table()
     lists = listed_values(found)
     guarded = ["guards"] if any(guards_of(t) for t in found) else []
     names = next((list(named_values(t)) for t in found if t.values), ["score"])
     figures = [*names, "front"] if several else ["value"]
+    figures += ["shrunken"] if believed else []
     for name in ("trial", "state", *figures, *guarded, *lists, "proposed by", "seconds", "recipe"):
         table.add_column(name, justify="right")
     for t in found:
         values = [f"{value:.4f}" for value in t.values or ()]
         values = values or [t.user_attrs.get("reason", "-"), *["-"] * (len(names) - 1)]
         values += ["*" if t.number in front else ""] if several else []
+        values += [_figure(believed.get(t.number))] if believed else []
         standing = [standing_of(t)] if guarded else []
         state = t.state.name if STOPPED not in t.user_attrs else "STOPPED"
         if COPY_OF in t.user_attrs:
@@ -56,3 +70,7 @@ def trials(
         source = t.user_attrs["source"]
         table.add_row(str(t.number), state, *values, *standing, *chosen, source, seconds, digest)
     say(table)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

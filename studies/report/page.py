@@ -7,15 +7,20 @@ from html import escape
 from pathlib import Path
 
 from merge_ops.atomic import write_text
+from search.front import is_front
+from studies.front_words import front_so_far
 from studies.paths import CHARTS, REPORT
 from studies.report import result_sections as result
 from studies.report import search_sections as search
 from studies.report.charts import percent
 from studies.report.drawing import Chart, write_png
 from studies.report.facts import Facts, read_facts
+from studies.report.front_charts import front_table
 from studies.report.importance import importance
 from studies.report.markup import bullets, charts, paragraph, section
 from studies.report.style import STYLE
+from studies.shrunken import shrunken
+from studies.trial_facts import standing_of, value_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,11 @@ def report_page(facts: Facts) -> tuple[str, list[Chart]]:
     words = search.importance_words(facts, found)
     parts += [
         section("The search", _charts(drawn["history"]), search.racing_words(facts)),
+        section("The best trials", search.top_trials(facts)),
         section("Coefficients over depth", _charts(drawn["depth"])),
         section("What decided the score", words, _charts(drawn["importance"])),
         section("Choices", search.choices_table(facts)),
-        section("Objectives against each other", _charts(drawn["front"])),
+        section("Objectives against each other", _charts(drawn["front"]), front_table(results)),
         section("Failures", search.failures(facts.status.failures())),
         section("Where the time went", search.costs(facts)),
         section("Build it again", result.rebuild(facts)),
@@ -93,16 +99,28 @@ def _headlines(facts: Facts) -> list[str]:
         return verdicts(results)
     lines = []
     if status.best is not None:
-        value = sum(status.best.values) / len(status.best.values)
+        value = value_of(status.best) or 0.0
         known = status.best_interval
         limits = "" if known is None else f" [{percent(known.low)}, {percent(known.high)}]"
         lines.append(
             f"Best so far: trial {status.best.number} with {percent(value)}{limits} % on the "
-            "selection split, chosen among many and so too high by luck; the winner will be "
-            "chosen on the confirm split."
+            f"selection split, chosen among many and so too high by luck{_believed(facts)}; the "
+            "winner will be chosen on the confirm split."
         )
+        if is_front(facts.trials):
+            lines.insert(0, f"So far: {front_so_far(facts.trials)}, on the selection split.")
+        if standing := standing_of(status.best):
+            lines.append(f"The best trial's guards: {standing}.")
     lines.append(f"The test split has been read {status.test_reads} times.")
     return lines
+
+
+def _believed(facts: Facts) -> str:
+    """What is believed of the best trial's score."""
+    known, best = shrunken(facts.status.about, facts.trials), facts.status.best
+    if best is None or best.number not in known:
+        return ""
+    return f" (shrunken: {percent(known[best.number])} %)"
 
 
 def _state(facts: Facts) -> str:

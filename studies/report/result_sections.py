@@ -80,6 +80,7 @@ def overstated(results: Mapping[str, Any]) -> str:
     """Selection against confirm for every finalist, and test for the winner."""
     finalists = results["finalists"]
     test = results["rows"][-1]["score"]
+    believed = all(f.get("shrunken") is not None for f in finalists)
     rows = [
         (
             f"trial {f['trial']}" + (", the winner" if i == 0 else ""),
@@ -87,6 +88,7 @@ def overstated(results: Mapping[str, Any]) -> str:
             percent(f["confirm"]),
             f"{100 * (f['selection'] - f['confirm']):+.1f}",
             interval(test) if i == 0 else "",
+            *([percent(f["shrunken"])] if believed else []),
         )
         for i, f in enumerate(finalists)
     ]
@@ -96,7 +98,8 @@ def overstated(results: Mapping[str, Any]) -> str:
         f"seen. On average the selection split overstated them by {100 * mean:.1f} points"
         + (" (a negative figure: it did not)." if mean < 0 else ".")
     )
-    titles = ("finalist", "selection %", "confirm %", "overstated", "test % [95 %]")
+    shrunk = ("selection, shrunken %",) if believed else ()
+    titles = ("finalist", "selection %", "confirm %", "overstated", "test % [95 %]", *shrunk)
     return paragraph(text) + table(titles, rows, marked=frozenset({0}))
 
 

@@ -7,15 +7,20 @@ from itertools import combinations
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
+from search.feasibility import order
+from search.front import is_front
 from search.racing import STOPPED
 from studies.journal import GLOBAL, SEARCH
 from studies.report import charts
 from studies.report.coordinates import over_depth, parse
 from studies.report.drawing import Chart
 from studies.report.facts import Facts
+from studies.report.front_charts import front_charts as values_charts
+from studies.report.front_charts import volume_chart
 from studies.report.importance import Importance, grouped
 from studies.report.markup import bullets, paragraph, table
-from studies.trial_facts import examples_of, scores_of, value_of
+from studies.shrunken import shrunken
+from studies.trial_facts import examples_of, guards_of, scores_of, standing_of, value_of
 
 _SLICES, _FRONTS = 4, 3
 _TITLES = {SEARCH: "study's search", GLOBAL: "rival without depth"}
@@ -28,6 +33,8 @@ def history_charts(facts: Facts) -> list[Chart]:
         for name, trials in facts.status.searches.items()
         if any(value_of(trial) is not None for trial in trials)
     }
+    if is_front(facts.trials):
+        return [volume_chart(found)]
     drawn = [
         charts.history(trials, title, f"history-{i}")
         for i, (title, trials) in enumerate(found.items())
@@ -106,11 +113,40 @@ def _ends(trials: Sequence[FrozenTrial], knob: str) -> tuple[float, float]:
 
 
 def front_charts(facts: Facts) -> list[Chart]:
-    """Each two objectives against each other."""
+    """Each two objectives against each other; of a front each two of its values."""
+    if is_front(facts.trials):
+        return values_charts(facts.trials, (facts.results or {}).get("front"))
     best = facts.status.best
     names = list(scores_of(best)) if best is not None else []
     pairs = list(combinations(names, 2))[:_FRONTS]
     return [charts.front(facts.trials, i, pair) for i, pair in enumerate(pairs)]
+
+
+def top_trials(facts: Facts, count: int = 10) -> str:
+    """The best trials of the selection split, with what is believed of them and their guards."""
+    scored = [t for t in facts.trials if value_of(t) is not None and STOPPED not in t.user_attrs]
+    if not scored or is_front(scored):
+        return ""
+    believed = shrunken(facts.status.about, facts.trials)
+    guarded = any(guards_of(t) for t in scored)
+    rows = [
+        (
+            str(t.number),
+            charts.percent(value_of(t) or 0.0),
+            *([charts.percent(believed[t.number])] if believed else []),
+            *([standing_of(t)] if guarded else []),
+            str(t.user_attrs["source"]),
+        )
+        for t in sorted(scored, key=order)[:count]
+    ]
+    titles = ("trial", "selection %", *(["shrunken %"] if believed else []))
+    note = (
+        "Shrunken: drawn towards the mean of all trials by the share of their spread that is "
+        "noise, so that the best of many is not flattered."
+    )
+    return table((*titles, *(["guards"] if guarded else []), "proposed by"), rows) + (
+        paragraph(note, "note") if believed else ""
+    )
 
 
 def choices_table(facts: Facts) -> str:
