@@ -56,7 +56,8 @@ def _measure(count: int, width: int, items: int) -> list[str]:
             found.append(None)
             continue
         own = proposer if name == "cma" else make_proposer(name, dimensions, 0)
-        found.append(_suggestions(own.propose, told, dimensions, items))
+        times = 3 if name == "gp" else _TIMED
+        found.append(_suggestions(own.propose, told, dimensions, items, times))
     return ["-" if value is None else f"{1000 * value:.1f}" for value in found]
 
 
@@ -112,10 +113,11 @@ def _suggestions(
     told: Sequence[FrozenTrial],
     dimensions: Sequence[Dimension],
     items: int,
+    times: int,
 ) -> float:
     """Seconds of one suggestion, over a few in a row; the first takes up all trials."""
     random, trials, seconds = np.random.default_rng(1), list(told), []
-    for _ in range(_TIMED):
+    for _ in range(times):
         begun = time.process_time()
         proposal = propose(trials)
         seconds.append(time.process_time() - begun)
