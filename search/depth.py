@@ -1,6 +1,6 @@
 """How a searched value varies over depth: in steps at bands of layers, or along a curve."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -59,18 +59,30 @@ class Depth:
         """The band that a layer lies in."""
         return sum(edge <= layer for edge in self.edges) - 1
 
-    def split(self, band: int) -> "Depth":
-        """The same bands, but one of them cut in two halves; the first is the larger.
+    def cuts(self, band: int, barred: Collection[int] = ()) -> list[int]:
+        """The layers at which a band can be cut, those next to its middle first.
+
+        Args:
+            band: index of the band.
+            barred: layers at which it may not be cut.
+        """
+        if self.points:
+            return []
+        first, end = self.edges[band], (*self.edges[1:], self.layers)[band]
+        middle = first + (end - first + 1) // 2
+        found = [layer for layer in range(first + 1, end) if layer not in barred]
+        return sorted(found, key=lambda layer: (abs(layer - middle), layer))
+
+    def split(self, band: int, barred: Collection[int] = ()) -> "Depth":
+        """The same bands, but one cut in two halves; of an odd number the first is the larger.
 
         Raises:
-            ValueError: the band is a single layer, or these are no bands.
+            ValueError: the band is a single layer or barred everywhere, or these are no bands.
         """
-        ends = (*self.edges[1:], self.layers)
-        size = ends[band] - self.edges[band]
-        if self.points or size < 2:
+        cuts = self.cuts(band, barred)
+        if not cuts:
             raise ValueError(f"a band of two layers or more can be split, but {self}, {band}.")
-        middle = self.edges[band] + (size + 1) // 2
-        return Depth(self.layers, tuple(sorted((*self.edges, middle))))
+        return Depth(self.layers, tuple(sorted((*self.edges, cuts[0]))))
 
 
 def even_bands(layers: int, count: int) -> Depth:

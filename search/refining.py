@@ -118,7 +118,7 @@ class RefiningProposer:
             self._tell(f"stage {stage.number}: {self._words(stage)}; there is nothing more to cut")
             return stage
         band = self._most_telling(stage, bands, trials) if len(bands) > 1 else bands[0]
-        runs = self._runs(stage).split(band)
+        runs = self._runs(stage).split(band, stage.refused)
         (cut,) = set(runs.edges) - set(stage.edges)
         self._tell(f"stage {stage.number}: {self._words(stage)}; cut at {self._layer(cut)}")
         return replace(stage, edges=runs.edges, cut=cut)
@@ -169,11 +169,9 @@ class RefiningProposer:
         return sorted(held, key=lambda t: (-(t.value or 0.0), t.number))
 
     def _open(self, stage: Stage) -> list[int]:
-        """Runs of two bands or more whose middle was not refused."""
+        """Runs that can be cut where no cut was refused."""
         runs = self._runs(stage)
-        sizes = _sizes(runs)
-        found = [i for i, size in enumerate(sizes) if size > 1]
-        return [i for i in found if not set(runs.split(i).edges) & set(stage.refused)]
+        return [i for i in range(runs.places) if runs.cuts(i, stage.refused)]
 
     def _most_telling(
         self, stage: Stage, bands: Sequence[int], trials: Sequence["FrozenTrial"]

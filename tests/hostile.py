@@ -328,6 +328,21 @@ def rules() -> Iterator[Hostile]:
         "bands of nothing": {"search": {"knobs": {"weight": knob}, "bands": []}},
         "a part called rest": {"search": {"knobs": {"weight": knob}, "modules": {"rest": ["a"]}}},
         "a part twice": {"search": {"knobs": {"weight": knob}, "modules": ["mlp", "mlp"]}},
+        "seeds without masks": {"search": {"choices": {"seed": [1, 2]}}},
+        "a mean over no masks": {"search": {"knobs": {"weight": knob}, "average_seeds": 3}},
+        "a mean over one seed": {
+            "method": "dare_ties",
+            "search": {"knobs": {"weight": knob}, "average_seeds": 1},
+        },
+        "a seed that is a list": {
+            "method": "dare_ties",
+            "search": {"choices": {"seed": [[1], {"a": 2}]}},
+        },
+        "a method per group of no methods": {
+            "search": {"knobs": {"weight": knob}, "bands": 2, "method_per_group": True}
+        },
+        "refining nothing": {"search": {"knobs": {"weight": knob}, "refine": {"start": 1}}},
+        "refining a list": {"search": {"knobs": {"weight": knob}, "bands": 4, "refine": [1]}},
         "a choice of one": {"search": {"choices": {"normalize": [True]}}},
         "a choice of the same": {"search": {"choices": {"normalize": [True, True]}}},
         "a choice of nan": {"search": {"choices": {"lambda": [float("nan"), 1.0]}}},
@@ -397,6 +412,21 @@ def rules() -> Iterator[Hostile]:
         "a tokenizer source that is a list": {"tokenizer_source": [{}]},
         "a template that is missing": {
             "mergetuna": {"version": 1, "target": "models/vlm", "template": "nope.jinja"}
+        },
+        "methods without groups": {"merge_method": "per_group"},
+        "methods that are a mapping": {
+            "merge_method": "per_group",
+            "mergetuna": {**RECIPE["mergetuna"], "methods": {"method": "ties"}},
+        },
+        "a range of layers without end": {
+            "merge_method": "per_group",
+            "mergetuna": {
+                **RECIPE["mergetuna"],
+                "methods": [
+                    {"method": "ties", "layer_range": [0, 10**30]},
+                    {"method": "linear"},
+                ],
+            },
         },
         "statistics of nothing": {
             "mergetuna": {

@@ -161,9 +161,9 @@ def test_a_cut_that_wins_nothing_on_confirm_is_undone_and_not_made_again() -> No
         made.number = number
         trials.append(made)
     told = [stage for stage, _ in stages(trials)]
-    assert [s.edges for s in told] == [(0,), (0, 2), (0,)]
-    assert told[-1] == Stage(2, (0,), 0, (2,), 0.0)
-    assert stages(trials)[-1][1] == 30 - 6  # one value for all layers, to the end
+    assert [s.edges for s in told] == [(0,), (0, 2), (0, 1), (0, 3), (0,)]
+    assert told[-1] == Stage(4, (0,), 0, (1, 2, 3), 0.0)
+    assert stages(trials)[-1][1] == 30 - 12  # one value for all layers, to the end
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cma", "nsga2", "m2n2", "qmc", "random"])

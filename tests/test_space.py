@@ -81,6 +81,8 @@ def test_bands_begin_where_the_study_says_and_can_be_split() -> None:
     assert [depth.band(layer) for layer in range(LAYERS)] == [0, 1, 1, 1, 2, 2]
     assert depth.split(1).edges == (0, 1, 3, 4)
     assert depth.split(2).edges == (0, 1, 4, 5)
+    assert Depth(7).cuts(0) == [4, 3, 5, 2, 6, 1]
+    assert Depth(7).split(0, barred=(4, 3)).edges == (0, 5)
     with pytest.raises(ValueError, match="two layers"):
         depth.split(0)
     for edges in ((1, 2), (0, 2, 2), (0, 6), ()):
