@@ -9,8 +9,7 @@ from typing import Any
 
 from merge_ops.errors import UserError
 from studies.console import warn
-from studies.workers.bench import Facts
-from studies.workers.protocol import Done, Event, Lost, Piece, Refused
+from studies.workers.protocol import Done, Event, Facts, Lost, Piece, Refused
 from studies.workers.ray_actor import Refusal
 from studies.workers.ray_cluster import Node, nodes
 

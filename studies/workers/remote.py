@@ -14,10 +14,9 @@ from objectives.records import ScoreSet, Split, combined
 from objectives.smooth import smooth_scores
 from studies.evaluator import Scored, log_test_read
 from studies.half_scored import Blocks, Kept
-from studies.workers.bench import Facts
 from studies.workers.block_plan import MAIN, BlockPlan
 from studies.workers.job import Job, Prefix
-from studies.workers.protocol import Answer, Piece
+from studies.workers.protocol import Answer, Facts, Piece
 from studies.workers.scheduler import Scheduler
 
 

@@ -10,10 +10,10 @@ from merge_ops.rewriting import find_method
 from studies.console import warn
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
-from studies.workers.bench import Order, open_bench
+from studies.workers.bench import open_bench
 from studies.workers.block_plan import block_plan
 from studies.workers.in_process import InProcess
-from studies.workers.protocol import Workers
+from studies.workers.protocol import Order, Workers
 from studies.workers.ray_cluster import connected, nodes
 from studies.workers.ray_pool import RayPool, Room, actor_maker
 from studies.workers.remote import RemoteEvaluator
