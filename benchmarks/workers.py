@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -109,7 +109,7 @@ def _measure(title: str, study: Simulation, pool: Workers) -> None:
     )
 
 
-_SPENT: Counter[str] = Counter()  # type: ignore[type-arg]
+_SPENT: dict[str, float] = defaultdict(float)
 
 
 def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +119,7 @@ def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments, **named)
         finally:
-            _SPENT[name] += time.thread_time() - start  # type: ignore[assignment]
+            _SPENT[name] += time.thread_time() - start
 
     return timed
 

@@ -42,4 +42,4 @@ def main(folder: str) -> None:
     assert all(trial.value is not None for trial in ledger.trials)
     assert pool.lost >= 1
     ray.shutdown()
-    cluster.shutdown()
+    cluster.shutdown()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from merge_ops.recipe import Recipe, Source
 from merge_ops.registry import Value
 from objectives.data import Example
 from objectives.objective import Objective
-from objectives.records import ExampleScore, Split
+from objectives.records import Average, ExampleScore, Split
 from objectives.request import Reply, Request, Turn, make_prompt
 from search.depth import even_bands
 from search.modules import WHOLE
@@ -35,7 +35,7 @@ class Guess:
 
     items: int
     name: str = "guess"
-    average: str = "micro"
+    average: Average = "micro"
     weight: float = 1.0
 
     def examples(self, _split: Split) -> Sequence[Example]:

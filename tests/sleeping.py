@@ -31,7 +31,7 @@ def guesses(piece: Piece, ids: Sequence[str]) -> tuple[ExampleScore, ...]:
     """Right more often where the weights are near 0.5."""
     models = [source.parameters["weight"] for source in piece.recipe.models]
     values = [entry.value for own in models for entry in own]
-    weights = [float(w) for v in values for w in (v if isinstance(v, tuple) else (v,))]  # type: ignore[arg-type]
+    weights = [float(w) for v in values for w in (v if isinstance(v, tuple) else (v,))]
     good = 1 - sum((w - 0.5) ** 2 for w in weights) / len(weights)
     found = []
     for id_ in ids:
