@@ -206,7 +206,8 @@ def _search(
     space = make_space(study, resident.layers, resident.merged_names, by_depth=name == SEARCH)
     dimensions = space.dimensions()
     trials = config.budget.trials
-    sampler = resolve_sampler(config.sampler, dimensions, trials)
+    workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
+    sampler = resolve_sampler(config.sampler, dimensions, trials, workers=workers)
     if not dimensions:
         trials, sampler = 1, ONLY
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")

@@ -144,6 +144,10 @@ class RayPool:
             self.events(1.0)
         return self.facts
 
+    def size(self) -> int:
+        """How many workers there are, those that are still loading included."""
+        return len(self._workers)
+
     def close(self) -> None:
         """End all workers."""
         for one in self._workers.values():

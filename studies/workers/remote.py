@@ -31,6 +31,7 @@ class RemoteEvaluator:
         folder: the study's, where looks at the test split are logged.
         identities: sha256 of the models, for digests.
         smooth: names of objectives whose smooth twin the search maximises.
+        workers: how many there are at the beginning.
     """
 
     resident: Facts
@@ -39,6 +40,7 @@ class RemoteEvaluator:
     folder: Path
     identities: Mapping[str, str]
     smooth: frozenset[str] = frozenset()
+    workers: int = 1
     _numbers: Any = field(default_factory=count)
 
     @property

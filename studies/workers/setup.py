@@ -69,11 +69,13 @@ def remote_evaluator(
         if crew is None:
             bench = open_bench(order)
             workers: Workers = InProcess(bench)
-            facts = bench.facts()
+            facts, count = bench.facts(), 1
         else:
-            workers = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
-            facts = workers.open()
-        yield RemoteEvaluator(facts, plan, Scheduler(workers), study.out, known, objectives.smooth)
+            pool = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
+            workers, facts, count = pool, pool.open(), pool.size()
+        yield RemoteEvaluator(
+            facts, plan, Scheduler(workers), study.out, known, objectives.smooth, count
+        )
 
 
 @contextmanager
