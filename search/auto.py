@@ -7,6 +7,8 @@ from search.dimension import Choice, Coordinate
 
 _GP_DIMENSIONS, _GP_TRIALS = 40, 300
 """Beyond these a Gaussian process is useless, or takes seconds for a suggestion."""
+_GP_WORKERS = 8
+"""Beyond so many, one that takes a quarter of a second for a suggestion lets workers wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +26,16 @@ class Advice:
     seconds: float
 
 
-def advise(dimensions: Sequence[Coordinate], budget: int | None, objectives: int = 1) -> Advice:
+def advise(
+    dimensions: Sequence[Coordinate], budget: int | None, objectives: int = 1, workers: int = 1
+) -> Advice:
     """The sampler that `auto` stands for.
 
     Args:
         dimensions: what is searched.
         budget: trials; None for as many as the time allows.
         objectives: 2 or more for a front.
+        workers: how many wait for suggestions.
     """
     count, trials = len(dimensions), budget or 1000
     unordered = any(isinstance(d, Choice) and d.ranked() is None for d in dimensions)
@@ -39,10 +44,11 @@ def advise(dimensions: Sequence[Coordinate], budget: int | None, objectives: int
         why = f"a front of {objectives} objectives, {count} dimensions and {trials} trials"
     elif unordered:
         name, why = "tpe", "lists of values without an order"
-    elif count <= _GP_DIMENSIONS and trials <= _GP_TRIALS:
+    elif count <= _GP_DIMENSIONS and trials <= _GP_TRIALS and workers <= _GP_WORKERS:
         name, why = "gp", f"{count} dimensions and {trials} trials: few enough for a surrogate"
     else:
         name, why = "cma", f"{count} dimensions and {trials} trials"
+        why += f", {workers} workers that wait for suggestions" if workers > _GP_WORKERS else ""
     return Advice(name, why, suggestion_seconds(name, count, trials))
 
 

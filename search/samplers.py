@@ -32,15 +32,19 @@ class OnlyPoint:
 
 
 def resolve_sampler(
-    name: str, dimensions: Sequence[Coordinate], budget: int | None, objectives: int = 1
+    name: str,
+    dimensions: Sequence[Coordinate],
+    budget: int | None,
+    objectives: int = 1,
+    workers: int = 1,
 ) -> str:
-    """The sampler that is meant: `auto` chooses by dimension, budget and number of objectives.
+    """The sampler that is meant: `auto` chooses by dimension, budget, objectives and workers.
 
     Raises:
         UserError: the sampler cannot search this.
     """
     if name == "auto":
-        name = advise(dimensions, budget, objectives).sampler
+        name = advise(dimensions, budget, objectives, workers).sampler
     if objectives > 1 and name not in FRONTS:
         raise UserError(
             f"sampler {name} follows one figure, but the study asks for a front of {objectives}; "

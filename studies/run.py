@@ -148,7 +148,8 @@ def _search(
     dimensions = space.dimensions()
     trials = config.budget.trials
     aims = max(1, len(evaluator.front))
-    sampler = resolve_sampler(config.sampler, dimensions, trials, aims)
+    workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
+    sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
     if not dimensions:
         trials, sampler = 1, ONLY
         warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")

@@ -1,14 +1,14 @@
 """A study whose workers only pass the time: spaces, objectives and scores without a model."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from merge_ops.recipe import Recipe, Source
+from merge_ops.registry import Value
 from objectives.data import Example
-from objectives.records import ExampleScore, Split
+from objectives.objective import Objective
+from objectives.records import Average, ExampleScore, Split
 from objectives.request import Reply, Request, Turn, make_prompt
 from search.depth import even_bands
 from search.modules import WHOLE
@@ -19,12 +19,12 @@ from studies.interruption import Interruption
 from studies.ledger import SEARCH, Ledger
 from studies.racing import Racer
 from studies.search_loop import SearchPlan
-from studies.workers.bench import Facts
 from studies.workers.block_plan import MAIN, BlockPlan
 from studies.workers.coordinator import coordinate
-from studies.workers.protocol import Answer, Piece, Workers
+from studies.workers.protocol import Answer, Facts, Piece, Workers
 from studies.workers.remote import RemoteEvaluator
 from studies.workers.scheduler import Patience, Scheduler
+from tests.sleeping import guesses
 
 FACTS = Facts(6, ("model.layers.0.mlp.up_proj.weight",), (), "", "cpu", 1, "here", 1)
 
@@ -35,14 +35,14 @@ class Guess:
 
     items: int
     name: str = "guess"
-    average: str = "micro"
+    average: Average = "micro"
     weight: float = 1.0
 
     def examples(self, _split: Split) -> Sequence[Example]:
-        return [Example(str(i), "all", {}) for i in range(self.items)]
+        return [Example(str(i), f"{i}?", (), {}, "all") for i in range(self.items)]
 
     def requests(self, example: Example) -> tuple[Request, ...]:
-        prompt = make_prompt([Turn("user", example.id)])
+        prompt = make_prompt([Turn("user", example.question)])
         return (Request(prompt, "log_probability", "x"),)
 
     def judge(self, example: Example, _replies: Sequence[Reply]) -> ExampleScore:
@@ -53,21 +53,6 @@ def space() -> SearchSpace:
     template = Recipe("task_arithmetic", (Source("v"), Source("m")), "base", target="v")
     ranges = {"weight": KnobRange(0.0, 1.5)}
     return SearchSpace(template, ("vlm", "math"), ranges, even_bands(6, 3), WHOLE)
-
-
-def answer(piece: Piece, size: int, seconds: float = 1.0) -> Answer:
-    """Scores that follow from recipe and block alone: right more often near 0.5."""
-    weights = [
-        float(entry.value)  # type: ignore[arg-type]
-        for source in piece.recipe.models
-        for entry in source.parameters["weight"]
-    ]
-    good = 1 - sum((w - 0.5) ** 2 for w in weights) / len(weights)
-    scores = []
-    for i in range(piece.block * size, (piece.block + 1) * size):
-        luck = hashlib.sha256(json.dumps([weights, i]).encode()).digest()[0] / 255
-        scores.append(ExampleScore(str(i), float(luck < good), "all"))
-    return Answer((tuple(scores),), 0.1, seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +75,24 @@ class Simulation:
     size: int = 16
     rule: str = "off"
 
+    def plan(self) -> BlockPlan:
+        main: tuple[Objective, ...] = (Guess(self.items),)
+        return BlockPlan({MAIN: main}, self.size, 0, {})
+
+    def ids(self) -> list[list[str]]:
+        """Of the examples of each block."""
+        blocks = self.plan().blocks(MAIN, (0,), "selection")
+        return [[ask.example.id for ask in block.asks] for block in blocks]
+
+    def answers(self, seconds: float = 1.0) -> Callable[[Piece], Answer]:
+        """Scores that follow from recipe and block alone."""
+        ids = self.ids()
+        return lambda piece: Answer((guesses(piece, ids[piece.block]),), 0.1, seconds)
+
     def evaluator(self, workers: Workers, patience: Patience | None = None) -> RemoteEvaluator:
-        plan = BlockPlan({MAIN: (Guess(self.items),)}, self.size, 0, {})
         scheduler = Scheduler(workers, patience or Patience())
-        return RemoteEvaluator(FACTS, plan, scheduler, self.folder, {"v": "1", "m": "2"})
+        models = {"v": "1", "m": "2", "base": "3"}
+        return RemoteEvaluator(FACTS, self.plan(), scheduler, self.folder, models)
 
     def run(
         self,
@@ -111,7 +110,8 @@ class Simulation:
             blocks = evaluator.blocks("selection")
             racer = Racer(evaluator.objectives, blocks, self.rule, 0.1, 4)  # type: ignore[arg-type]
         proposer = make_proposer(self.sampler, one.dimensions(), 0, self.trials)
-        warm = [{d.name: 0.1 * i for d in one.dimensions()} for i in range(5)]
+        names = [d.name for d in one.dimensions()]
+        warm: list[dict[str, Value]] = [dict.fromkeys(names, i / 10) for i in range(5)]
         plan = SearchPlan(one, warm, proposer, self.sampler, racer)
         limits = Limits(self.trials)
         coordinate(plan, ledger, evaluator, limits, interruption or Interruption(), on_trial)

@@ -20,6 +20,7 @@ from search.front import (
     growth,
     hypervolume,
     is_front,
+    reaches,
     undominated,
 )
 from search.optuna_proposer import distribution

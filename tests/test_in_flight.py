@@ -12,7 +12,7 @@ from search.dimension import Choice, Coordinate, Dimension
 from search.in_flight import AFTER, SERIAL, Pending, after_of, in_flight_at, serial_of
 from search.optuna_proposer import distribution
 from search.proposer import Proposal, Proposer
-from search.samplers import make_proposer
+from search.samplers import make_proposer, resolve_sampler
 
 DIMENSIONS: list[Coordinate] = [Dimension(f"w{i}", -1.0, 2.0, 1.0) for i in range(4)]
 LISTED: list[Coordinate] = [*DIMENSIONS, Choice("normalize", (True, False), True)]
@@ -139,6 +139,13 @@ def test_workers_do_not_crowd() -> None:
         for other in pending[:i]:
             gap = max(abs(float(one.values[k]) - float(other.values[k])) for k in one.values)
             assert gap > 0.05
+
+
+def test_auto_takes_a_quick_sampler_for_many_workers() -> None:
+    assert [resolve_sampler("auto", DIMENSIONS, 100, workers=n) for n in (1, 8, 9)] == [
+        *("gp", "gp"),
+        "cma",
+    ]
 
 
 def test_late_results_do_not_lead_cma_astray() -> None:

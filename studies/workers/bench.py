@@ -18,55 +18,7 @@ from studies.setup import StudyFile, identities, load_models, read_study
 from studies.statistics import attach
 from studies.tasks import objective_tasks
 from studies.workers.block_plan import block_plan, variants
-from studies.workers.protocol import Answer, Piece
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a worker is told to open.
-
-    Attributes:
-        file: the study file.
-        out: the study's folder.
-        identities: sha256 of the models by reference, as the coordinator found them.
-        host: where the coordinator runs; on another machine the models are summed again.
-        data: digest of the examples and blocks, as the coordinator made them.
-        threads: of the CPU, unless the study says how many.
-        shard: spread the live model over all devices that the worker sees.
-    """
-
-    file: str
-    out: str
-    identities: Mapping[str, str]
-    host: str
-    data: str
-    threads: int = 1
-    shard: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the coordinator must know of a worker's model.
-
-    Attributes:
-        layers: number of text layers.
-        merged_names: canonical names of the tensors that recipes write.
-        vocabulary: which rows of embeddings and head recipes write, in words.
-        rows_sha256: of those rows.
-        device: where the model lies.
-        threads: of the CPU that it uses.
-        host: the machine.
-        pid: the process.
-    """
-
-    layers: int
-    merged_names: tuple[str, ...]
-    vocabulary: tuple[str, ...]
-    rows_sha256: str
-    device: str
-    threads: int
-    host: str
-    pid: int
+from studies.workers.protocol import Answer, Facts, Order, Piece
 
 
 @dataclass(slots=True)

@@ -157,10 +157,11 @@ class Coordinator:
         recipe = self.plan.space.decode(asked.point.values)
         serial = asked.point.serial
 
+        racer = self.plan.racer
+
         def stops(block: int, sets: tuple[ScoreSet, ...]) -> bool:
-            if self.plan.racer is None:
-                return False
-            worth = self.plan.racer.verdict(block, sets, self.ledger.trials)
+            assert racer is not None
+            worth = racer.verdict(block, sets, self.ledger.trials)
             if worth is not None:
                 self._worth[serial] = worth
             return worth is not None
@@ -173,7 +174,8 @@ class Coordinator:
             self._tell(asked, replace(self._blank(asked), copied=known))
             return None
         try:
-            job = self.evaluator.job(recipe, "selection", stops=stops, store=store)
+            looks = stops if racer else None
+            job = self.evaluator.job(recipe, "selection", stops=looks, store=store)
         except (UserError, ObjectiveError) as error:
             self._tell(asked, replace(self._blank(asked), reason=str(error)))
             return None

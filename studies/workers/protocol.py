@@ -1,12 +1,14 @@
 """What the coordinator needs of workers: idle ones, work for one of them, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from merge_ops.recipe import Recipe
-from objectives.evaluation import BlockScores
 from objectives.records import Split
+
+if TYPE_CHECKING:
+    from objectives.evaluation import BlockScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Answer:
         score: seconds that scoring took.
     """
 
-    scores: BlockScores
+    scores: "BlockScores"
     build: float
     score: float
 
@@ -75,6 +77,54 @@ class Lost:
 
 
 Event = Done | Refused | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a worker is told to open.
+
+    Attributes:
+        file: the study file.
+        out: the study's folder.
+        identities: sha256 of the models by reference, as the coordinator found them.
+        host: where the coordinator runs; on another machine the models are summed again.
+        data: digest of the examples and blocks, as the coordinator made them.
+        threads: of the CPU, unless the study says how many.
+        shard: spread the live model over all devices that the worker sees.
+    """
+
+    file: str
+    out: str
+    identities: Mapping[str, str]
+    host: str
+    data: str
+    threads: int = 1
+    shard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the coordinator must know of a worker's model.
+
+    Attributes:
+        layers: number of text layers.
+        merged_names: canonical names of the tensors that recipes write.
+        vocabulary: which rows of embeddings and head recipes write, in words.
+        rows_sha256: of those rows.
+        device: where the model lies.
+        threads: of the CPU that it uses.
+        host: the machine.
+        pid: the process.
+    """
+
+    layers: int
+    merged_names: tuple[str, ...]
+    vocabulary: tuple[str, ...]
+    rows_sha256: str
+    device: str
+    threads: int
+    host: str
+    pid: int
 
 
 class Workers(Protocol):

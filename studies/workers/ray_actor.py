@@ -1,11 +1,14 @@
 """The process that Ray starts for one worker: a bench behind two calls."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
-from studies.workers.bench import Bench, Facts, Order, open_bench
-from studies.workers.protocol import Answer, Piece
+from studies.workers.protocol import Answer, Facts, Order, Piece
+
+if TYPE_CHECKING:
+    from studies.workers.bench import Bench
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,8 @@ class BenchActor:
 
     def open(self, order: Order) -> Facts | Refusal:
         """Load models and data."""
+        from studies.workers.bench import open_bench
+
         try:
             self._bench = open_bench(order)
         except (UserError, ObjectiveError) as error:

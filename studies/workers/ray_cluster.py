@@ -9,6 +9,7 @@ from typing import Any
 
 from merge_ops.errors import UserError
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _OBJECT_STORE = 256 * 2**20  # bytes; scores and recipes are small, files go in pieces
 
 
@@ -69,10 +70,20 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(f"--ray-address {address}: {str(error).splitlines()[0]}") from None
     try:
+        if began and address is None and _others_listen(ray):
+            raise UserError(
+                "Ray was imported before, with a setting that lets it listen beyond loopback; "
+                "set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before it is imported."
+            )
         yield ray
     finally:
         if began:
             ray.shutdown()
+
+
+def _others_listen(ray: Any) -> bool:
+    """Whether Ray, begun for this machine alone, took one of its other addresses."""
+    return any(node["NodeManagerAddress"] not in _LOOPBACK for node in ray.nodes())
 
 
 def nodes(ray: Any) -> list[Node]:

@@ -9,8 +9,7 @@ from typing import Any
 
 from merge_ops.errors import UserError
 from studies.console import warn
-from studies.workers.bench import Facts
-from studies.workers.protocol import Done, Event, Lost, Piece, Refused
+from studies.workers.protocol import Done, Event, Facts, Lost, Piece, Refused
 from studies.workers.ray_actor import Refusal
 from studies.workers.ray_cluster import Node, nodes
 
@@ -144,6 +143,10 @@ class RayPool:
         while self.facts is None:
             self.events(1.0)
         return self.facts
+
+    def size(self) -> int:
+        """How many workers there are, those that are still loading included."""
+        return len(self._workers)
 
     def close(self) -> None:
         """End all workers."""

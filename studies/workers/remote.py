@@ -14,10 +14,9 @@ from objectives.records import ScoreSet, Split
 from studies.evaluator import Scored, log_test_read
 from studies.half_scored import Blocks, Kept
 from studies.signal import aims, signal
-from studies.workers.bench import Facts
 from studies.workers.block_plan import MAIN, BlockPlan
 from studies.workers.job import Job, Prefix
-from studies.workers.protocol import Answer, Piece
+from studies.workers.protocol import Answer, Facts, Piece
 from studies.workers.scheduler import Scheduler
 
 
@@ -33,6 +32,7 @@ class RemoteEvaluator:
         identities: sha256 of the models, for digests.
         smooth: names of objectives whose smooth twin the search maximises.
         front: the objectives of each value of a front, by its name.
+        workers: how many there are at the beginning.
     """
 
     resident: Facts
@@ -42,6 +42,7 @@ class RemoteEvaluator:
     identities: Mapping[str, str]
     smooth: frozenset[str] = frozenset()
     front: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    workers: int = 1
     _numbers: Any = field(default_factory=count)
 
     @property

@@ -10,10 +10,10 @@ from merge_ops.rewriting import find_method
 from studies.console import warn
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
-from studies.workers.bench import Order, open_bench
+from studies.workers.bench import open_bench
 from studies.workers.block_plan import block_plan
 from studies.workers.in_process import InProcess
-from studies.workers.protocol import Workers
+from studies.workers.protocol import Order, Workers
 from studies.workers.ray_cluster import connected, nodes
 from studies.workers.ray_pool import RayPool, Room, actor_maker
 from studies.workers.remote import RemoteEvaluator
@@ -76,13 +76,15 @@ def remote_evaluator(
         if crew is None:
             bench = open_bench(order)
             workers: Workers = InProcess(bench)
-            facts = bench.facts()
+            facts, count = bench.facts(), 1
         else:
-            workers = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
-            facts = workers.open()
+            pool = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
+            workers, facts, count = pool, pool.open(), pool.size()
         front = study.config.front_values()
         scheduler = Scheduler(workers)
-        yield RemoteEvaluator(facts, plan, scheduler, study.out, known, objectives.smooth, front)
+        yield RemoteEvaluator(
+            facts, plan, scheduler, study.out, known, objectives.smooth, front, count
+        )
 
 
 @contextmanager

@@ -1,0 +1,226 @@
+"""What the coordinator costs: CPU per trial with 1 to 1,024 workers, and two workers against one.
+
+Workers only pass the time: on a clock of their own, without Ray, or as Ray actors that sleep.
+CPU seconds of the coordinating process, all its threads, so that other work on the machine counts
+little. Run `python -m benchmarks.workers`. The figures stand in docs/benchmarks.md.
+"""
+
+import argparse
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from ruamel.yaml import YAML
+
+from studies.half_scored import HalfScored
+from studies.journal import read_trials
+from studies.ledger import Ledger
+from studies.workers.coordinator import Coordinator
+from studies.workers.protocol import Answer, Facts, Order, Piece, Workers
+from studies.workers.ray_cluster import connected
+from studies.workers.ray_pool import RayPool, Room
+from studies.workers.simulated import SimulatedWorkers
+from tests.simulated import Simulation
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 8, 64, 256, 1024])
+    parser.add_argument("--samplers", nargs="*", default=["random", "cma", "tpe"])
+    parser.add_argument("--items", type=int, default=256, help="of a trial, in 4 blocks")
+    parser.add_argument("--ray", type=int, default=0, help="so many Ray actors that sleep")
+    parser.add_argument("--seconds", type=float, default=1.0, help="that they sleep for a block")
+    parser.add_argument("--study", type=Path, help="run it with one worker, then with two")
+    arguments = parser.parse_args()
+    if arguments.study:
+        _two_against_one(arguments.study)
+        return
+    for sampler in arguments.samplers:
+        if arguments.ray:
+            _on_ray(sampler, arguments.ray, arguments.items, arguments.seconds)
+            continue
+        for workers in arguments.workers:
+            _simulated(sampler, workers, arguments.items)
+
+
+def _simulated(sampler: str, workers: int, items: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        study = _study(folder, sampler, workers, items)
+        answer = _instant(study)
+        pool = SimulatedWorkers(
+            [f"w{i}" for i in range(workers)], lambda _, piece: (1.0, answer(piece))
+        )
+        _measure(f"{sampler}, {workers} simulated", study, pool)
+
+
+def _on_ray(sampler: str, workers: int, items: int, seconds: float) -> None:
+    with tempfile.TemporaryDirectory() as folder, connected(None, workers) as ray:
+        study = _study(folder, sampler, workers, items)
+        light = _LightActors(ray, _instant(study), seconds)
+        order = Order("study.yaml", folder, {}, "here", "")
+        pool = RayPool(light, light.make, order, Room(workers, 1, 0))
+        while len(pool.idle()) < workers:
+            pool.events(1.0)
+        start = time.perf_counter()
+        _measure(f"{sampler}, {workers} on Ray", study, pool)
+        ideal = study.trials * 4 * seconds / workers
+        print(f"  {time.perf_counter() - start:.1f} s; without any overhead {ideal:.1f} s")
+        pool.close()
+
+
+def _study(folder: str, sampler: str, workers: int, items: int) -> Simulation:
+    trials = max(200, 3 * workers)
+    return Simulation(Path(folder), sampler=sampler, trials=trials, items=items, size=items // 4)
+
+
+def _instant(study: Simulation) -> Callable[[Piece], Answer]:
+    """Made-up scores, counted apart."""
+    return _timed("answers", study.answers(0.0))
+
+
+def _measure(title: str, study: Simulation, pool: Workers) -> None:
+    """Run a search; print CPU milliseconds per trial, by what they are spent on."""
+    _SPENT.clear()
+    with _watched((Coordinator, "_propose"), (Ledger, "tell"), (HalfScored, "put")):
+        start = time.process_time()
+        study.run(pool)
+        total = time.process_time() - start - _SPENT["answers"]
+    parts = {k: 1000 * v / study.trials for k, v in _SPENT.items() if k != "answers"}
+    each = 1000 * total / study.trials
+    rest = each - sum(parts.values())
+    print(
+        f"{title:24} {study.trials:5d} trials {each:7.2f} ms each: sampler "
+        f"{parts['_propose']:.2f}, ledger {parts['tell']:.2f}, blocks {parts['put']:.2f}, rest "
+        f"{rest:.2f}; at most {1000 / each:.0f} trials/s",
+        flush=True,
+    )
+
+
+_SPENT: dict[str, float] = defaultdict(float)
+
+
+def _timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def timed(*arguments: Any, **named: Any) -> Any:
+        start = time.thread_time()
+        try:
+            return function(*arguments, **named)
+        finally:
+            _SPENT[name] += time.thread_time() - start
+
+    return timed
+
+
+@contextmanager
+def _watched(*methods: tuple[type, str]) -> Iterator[None]:
+    """Add up the CPU seconds of some methods."""
+    with ExitStack() as stack:
+        for owner, name in methods:
+            stack.enter_context(patch.object(owner, name, _timed(name, getattr(owner, name))))
+        yield
+
+
+@dataclass(slots=True)
+class _LightActors:
+    """Sleeping actors of a few megabytes, and as much of `ray` as the pool uses.
+
+    A piece travels pickled, as it would; its scores are made up here, so that their processes
+    need not import torch.
+    """
+
+    ray: Any
+    answer: Callable[[Piece], Answer]
+    seconds: float
+
+    def make(self, _node: Any, _room: Any) -> Any:
+        """Start one."""
+
+        class Sleeper:  # local, so that Ray sends it by value
+            def sleep(self, _piece: bytes, seconds: float) -> int:
+                time.sleep(seconds)
+                return os.getpid()
+
+        actor = self.ray.remote(Sleeper).options(num_cpus=0).remote()
+        return _LightHandle(actor, self)
+
+    def nodes(self) -> Any:
+        """As `ray.nodes`."""
+        return self.ray.nodes()
+
+    def kill(self, handle: Any) -> None:
+        """As `ray.kill`."""
+        self.ray.kill(handle.actor)
+
+
+@dataclass(frozen=True, slots=True)
+class _LightHandle:
+    actor: Any
+    actors: _LightActors
+
+    @property
+    def open(self) -> "_Call":
+        facts = Facts(6, (), (), "", "cpu", 1, "here", 0)
+        return _Call(self.actor, 0.0, lambda _: facts)
+
+    @property
+    def score(self) -> "_Call":
+        return _Call(self.actor, self.actors.seconds, self.actors.answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    actor: Any
+    seconds: float
+    convert: Callable[[Any], Any]
+    argument: Any = None
+    reference: Any = None
+
+    def remote(self, argument: Any) -> "_Call":
+        """Send it off."""
+        reference = self.actor.sleep.remote(pickle.dumps(argument), self.seconds)
+        return _Call(self.actor, self.seconds, self.convert, argument, reference)
+
+    def future(self) -> "Future[Any]":
+        """What comes back, converted."""
+        made: Future[Any] = Future()
+        self.reference.future().add_done_callback(
+            lambda _: made.set_result(self.convert(self.argument))
+        )
+        return made
+
+
+def _two_against_one(path: Path) -> None:
+    """Trials per hour between the first and the last trial of a run, start-up left out."""
+    yaml, rates = YAML(), []
+    for workers in (1, 2):
+        content = yaml.load(path.read_text())
+        content |= {"out": f"workers-{workers}", "name": f"workers-{workers}", "compare": False}
+        own = path.with_name(f"workers-{workers}.yaml")
+        with own.open("w") as stream:
+            yaml.dump(content, stream)
+        command = [sys.executable, "-m", "studies.cli", "run", str(own), "--workers", str(workers)]
+        subprocess.run(command, check=True, capture_output=True)
+        ends = [t.datetime_complete for t in read_trials(path.parent / content["out"])]
+        first, last = ends[0], ends[-1]
+        assert first is not None
+        assert last is not None
+        rates.append(3600 * (len(ends) - 1) / (last - first).total_seconds())
+        print(f"{workers} workers: {rates[-1]:.0f} trials/h", flush=True)
+    print(f"ratio {rates[1] / rates[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
