@@ -1,7 +1,9 @@
 """Reading a study's journal without writing: fast, and while another process writes to it."""
 
+import gc
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -45,7 +47,26 @@ def read_journal(path: Path) -> Journal:
     trials: list[list[FrozenTrial]] = []
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    for number, entry in _entries(path, content[:whole]):
+    with _no_collection():
+        _read(path, content[:whole], names, trials)
+    return Journal(dict(zip(names, trials, strict=True)), whole < len(content))
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking through ever more trials: a fifth of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _read(path: Path, content: bytes, names: list[str], trials: list[list[FrozenTrial]]) -> None:
+    """Add what whole lines say to the names of searches and their trials."""
+    for number, entry in _entries(path, content):
         try:
             if entry["op_code"] == JournalOperation.CREATE_STUDY:
                 if entry["study_name"] in names:
@@ -59,7 +80,6 @@ def read_journal(path: Path) -> Journal:
             raise UserError(
                 f"{path}:{number}: it is no entry of a study's journal ({error!r})."
             ) from None
-    return Journal(dict(zip(names, trials, strict=True)), whole < len(content))
 
 
 def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:

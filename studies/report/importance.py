@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from studies.trial_facts import value_of
 
 _FEWEST = 30  # trials: the best tenth of them are three
-_MOST = 1000  # trials that are looked at; more only take time
+_MOST = 500  # trials that are looked at; more only take time
 _SHUFFLES = 20
 
 
