@@ -23,6 +23,7 @@ from search.front import (
     reaches,
     undominated,
 )
+from search.nsga_proposer import NsgaProposer
 from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from search.samplers import make_proposer
@@ -141,14 +142,14 @@ def test_samplers_find_a_front_and_forget_nothing(sampler: str) -> None:
 def test_another_budget_gives_no_point_the_values_of_another() -> None:
     """A longer budget means larger generations: what was proposed before is known, not relived."""
     trials: list[FrozenTrial] = []
+    proposer = NsgaProposer(DIMENSIONS, 3, 80, 2)
     for budget in (80, 400):
-        proposer = make_proposer("nsga2", DIMENSIONS, 3, budget, 2)
+        proposer = NsgaProposer(DIMENSIONS, 3, budget, 2)
         for number in range(len(trials), len(trials) + 30):
             proposal = proposer.propose(trials)
-            assert proposal is not None
             x, y = (float(v) for v in proposal.values.values())
             trials.append(trial(number, (x, y), params=proposal.values, **proposal.tags))
-    known = proposer._study.get_trials(deepcopy=False)  # type: ignore[attr-defined]
+    known = proposer._study.get_trials(deepcopy=False)
     told = [t for t in known if t.state is TrialState.COMPLETE]
     assert len(told) >= 59
     assert all(t.values == [t.params["w0"], t.params["w1"]] for t in told)
