@@ -95,4 +95,3 @@ def test_a_study_killed_at_random_instants_loses_and_doubles_nothing(
         assert found(out) == found(reference)
         assert not list(out.glob("half-scored-*"))
     sys.stdout.write(f"{done} kills in {round_} studies; {resumed} half-scored trials resumed\n")
-    assert resumed or kills < 50
