@@ -25,9 +25,9 @@ from studies.comparison import (
     published_rows,
     rival_rows,
 )
-from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
+from studies.duration import seconds
 from studies.evaluator import count_test_reads
 from studies.fronts import Points, confirmed_front, front_results, write_front
 from studies.guards import Guards

@@ -12,9 +12,10 @@ from search.samplers import ONLY, make_proposer, resolve_sampler
 from studies.about import write_about
 from studies.budget import Limits
 from studies.changes import check_changes, keep_settings
-from studies.config import Budget, seconds
+from studies.config import Budget
 from studies.console import warn
 from studies.disk import with_room
+from studies.duration import seconds
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee

@@ -15,7 +15,8 @@ from merge_ops.tensor_merge import merge_tensor
 from merge_ops.yaml_file import Location
 from search.dimension import Choice
 from search.space import METHOD, SEED
-from studies.config import Search, StudyConfig
+from studies.config import StudyConfig
+from studies.search_config import SearchConfig
 from studies.seed_rules import average_problems, seed_problems
 
 Choices = dict[str, tuple[Value, ...]]
@@ -57,7 +58,7 @@ def search_misfits(config: StudyConfig) -> Problems:
     search, ops = config.search, searched_methods(config)
     title = " or ".join(op.name for op in ops)
     knobs = {name for op in ops for name in op.knobs}
-    if not knobs and search != Search(choices=search.choices):
+    if not knobs and search != SearchConfig(choices=search.choices):
         text = f"search: {title} has no knob to search; leave this key out"
         return [(("search",), text)]
     problems = _refine_problems(config) + average_problems(search, ops) + _group_problems(config)
