@@ -6,7 +6,7 @@ from typing import Any
 from merge_ops.method import Method
 from merge_ops.settings_yaml import Problems
 from merge_ops.yaml_file import Location
-from search.space import SEED
+from search.naming import SEED
 from studies.search_config import SearchConfig
 
 
