@@ -24,7 +24,7 @@ from studies.duration import seconds
 from studies.findings import findings
 from studies.fronts import Points, confirmed_front, front_results, write_front
 from studies.guards import Guards
-from studies.ledger import GLOBAL, SEARCH
+from studies.journal import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.provenance import study_digest, with_commits

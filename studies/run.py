@@ -22,7 +22,8 @@ from studies.foresight import foresee
 from studies.guards import Guards, make_guards
 from studies.half_scored import END, HalfScored, Part
 from studies.interruption import Interruption
-from studies.ledger import GLOBAL, SEARCH, Ledger
+from studies.journal import GLOBAL, SEARCH
+from studies.ledger import Ledger
 from studies.mirrored import Mirrored
 from studies.objectives_setup import make_objectives
 from studies.opening import opened
