@@ -80,7 +80,7 @@ class RacingConfig(Strict):
     """Candidates that cannot enter the best stop before all items are scored."""
 
     rule: RACING = "off"
-    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
     top: Count = 5
     block: Count = 128
 

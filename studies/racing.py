@@ -71,7 +71,7 @@ class Racer:
     objectives: Sequence[Objective]
     blocks: Sequence[Block]
     rule: RACING
-    alpha: float = 0.05
+    alpha: float = 0.02
     top: int = 5
     _items: dict[Key, int] = field(default_factory=dict)
     _strata: list[Stratum] = field(default_factory=list)

@@ -96,9 +96,7 @@ def search(folder: Path, sampler: str, trials: int) -> list[Any]:
 def test_a_race_that_is_resumed_goes_on_as_if_it_had_not_been_killed(
     sampler: str, tmp_path: Path
 ) -> None:
-    trials = (
-        12 if sampler == "gp" else 30
-    )  # its first ten are drawn by lot, the others take a second
+    trials = 12 if sampler == "gp" else 30  # from the eleventh on its points take a second each
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
     whole = search(tmp_path / "whole", sampler, trials)

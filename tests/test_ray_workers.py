@@ -37,8 +37,8 @@ ORDER = Order("study.yaml", "out", {}, "here", "data")
 @pytest.fixture(scope="module")
 def here() -> Iterator[Any]:
     """Ray on this machine, for all tests of this file."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1])])
-    with connected(None, 4) as module:
+    with pytest.MonkeyPatch.context() as patch, connected(None, 4) as module:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
         yield module
 
 
