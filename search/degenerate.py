@@ -9,8 +9,9 @@ from merge_ops.recipe import Recipe
 from merge_ops.registry import MergeOp, Value, get_op
 from merge_ops.resolving import resolve
 from search.dimension import Dimension, Point
+from search.naming import METHOD
 from search.proposer import unit_to_value
-from search.space import METHOD, SearchSpace
+from search.space import SearchSpace
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,7 +10,8 @@ from merge_ops.resolving import lookup, resolve
 from search.coupling import from_experts
 from search.dimension import Dimension
 from search.modules import owner
-from search.space import METHOD, SEED, SearchSpace, dimension_name
+from search.naming import METHOD, SEED, dimension_name
+from search.space import SearchSpace
 
 
 def encode(space: SearchSpace, recipe: Recipe) -> dict[str, Value]:

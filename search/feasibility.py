@@ -1,6 +1,8 @@
-"""Which trials keep their constraints, and in which order trials are better than others."""
+"""What trials are worth: their score, whether it is whole and allowed, and which are better."""
 
 from typing import TYPE_CHECKING
+
+from search.racing import STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -20,6 +22,11 @@ def value_of(trial: "FrozenTrial") -> float | None:
     """Its score; of several values (a front) their mean; None if it failed."""
     values = trial.values
     return sum(values) / len(values) if values else None
+
+
+def in_full(trial: "FrozenTrial") -> bool:
+    """Whether a trial was scored on every item; it did not fail, and racing did not stop it."""
+    return bool(trial.values) and STOPPED not in trial.user_attrs
 
 
 def order(trial: "FrozenTrial") -> tuple[float, float, int]:

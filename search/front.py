@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from search.feasibility import feasible, order, value_of, violation
-from search.racing import STOPPED
+from search.feasibility import feasible, in_full, order, value_of, violation
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -108,4 +107,4 @@ def _widest(layer: Sequence["FrozenTrial"], count: int) -> list["FrozenTrial"]:
 
 def _stands(trial: "FrozenTrial") -> bool:
     """Whether a trial was scored whole and keeps its constraints."""
-    return trial.values is not None and STOPPED not in trial.user_attrs and feasible(trial)
+    return in_full(trial) and feasible(trial)

@@ -7,7 +7,8 @@ from merge_ops.recipe import Recipe
 from merge_ops.registry import Value
 from search.coupling import from_experts
 from search.dimension import Dimension
-from search.space import METHOD, SearchSpace
+from search.naming import METHOD
+from search.space import SearchSpace
 
 
 def uniform(

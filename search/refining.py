@@ -18,9 +18,9 @@ from objectives.records import ScoreSet
 from objectives.statistics import Interval, paired_difference
 from search.depth import Depth, even_bands
 from search.dimension import Coordinate, Point
+from search.feasibility import in_full
 from search.in_flight import Pending
 from search.proposer import Proposal, Proposer
-from search.racing import STOPPED
 from search.space import SearchSpace
 from search.stage import STAGE, Stage, stage_of
 from search.tying import Tied, columns_of, tied
@@ -161,8 +161,7 @@ class RefiningProposer:
         held = [
             t
             for t in trials
-            if t.value is not None
-            and STOPPED not in t.user_attrs
+            if in_full(t)
             and own.gather(t.params) is not None
             and (other is None or other.gather(t.params) is None)
         ]

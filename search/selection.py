@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from objectives.guard import Decision
 from objectives.records import ScoreSet, combined
-from search.feasibility import order, value_of
+from search.feasibility import in_full, order, value_of
 from search.front import foremost, is_front
-from search.racing import STOPPED
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -44,7 +43,7 @@ def finalists(trials: Sequence["FrozenTrial"], count: int) -> list["FrozenTrial"
 
     Those that keep their constraints stand first; of a front, its points (see `search.front`).
     """
-    scored = [t for t in trials if value_of(t) is not None and STOPPED not in t.user_attrs]
+    scored = [t for t in trials if in_full(t)]
     best: dict[str, FrozenTrial] = {}
     for trial in sorted(scored, key=order):
         best.setdefault(trial.user_attrs["digest"], trial)

@@ -1,29 +1,21 @@
-"""The search space: which knobs vary over which groups, and how numbers become a recipe."""
+"""The search space: which knobs vary over which groups, and what its coordinates are."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.knobs import Knob
-from merge_ops.layout import Layout
-from merge_ops.lowering import lower
 from merge_ops.method import Method
-from merge_ops.recipe import Entry, MethodGroup, Recipe, Setting, Source
+from merge_ops.recipe import Recipe
 from merge_ops.registry import Value
 from merge_ops.rewriting import Rewrite, find_method
-from search.coupling import Coupling, from_experts, owners, to_experts
+from search.coupling import Coupling, from_experts, owners
+from search.decoding import controls_of, decoded
 from search.depth import Depth
 from search.dimension import Choice, Coordinate, Dimension, Point
-from search.filling import setting_of
-from search.group_methods import recipe_groups
 from search.modules import WHOLE, Module
-
-METHOD = "method"
-"""The choice that names the merge method itself."""
-SEED = "seed"
-"""The choice of the seed of random masks."""
+from search.naming import METHOD, SEED, dimension_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +103,7 @@ class SearchSpace:
 
     def dimensions(self) -> list[Coordinate]:
         """Everything that is searched, in a fixed order; the choices stand last."""
-        numbers = [d for d in self._numbers() if self._frozen(d.name) is None]
+        numbers = [d for d in self._numbers() if self.frozen_at(d.name) is None]
         return [*numbers, *self._choices()]
 
     def _numbers(self) -> list[Dimension]:
@@ -133,11 +125,11 @@ class SearchSpace:
                     default = (from_experts("simplex", equal) or [])[i]
                 found += [
                     Dimension(dimension_name(name, one, group), low, high, default, log, place)
-                    for place, group in self._placed_groups()
+                    for place, group in self.placed_groups()
                 ]
         return found
 
-    def _placed_groups(self) -> list[tuple[int, str]]:
+    def placed_groups(self) -> list[tuple[int, str]]:
         """The groups with their places over depth."""
         return [(i // len(self.modules), group) for i, group in enumerate(self.groups())]
 
@@ -174,9 +166,6 @@ class SearchSpace:
             for name, values in self.lists().items()
         ]
 
-    def _frozen(self, name: str) -> float | None:
-        return next((v for p, v in self.frozen.items() if fnmatchcase(name, p)), None)
-
     def owners(self, knob: str) -> tuple[str, ...]:
         """Whose values of a knob are searched: experts, or one for all."""
         if not self.knob(knob).per_expert:
@@ -191,6 +180,10 @@ class SearchSpace:
             places = ["0"]
         return [".".join(filter(None, (place, part))) for place in places for part in parts]
 
+    def frozen_at(self, name: str) -> float | None:
+        """The value at which a number is frozen; None where it is searched."""
+        return next((v for p, v in self.frozen.items() if fnmatchcase(name, p)), None)
+
     def decode(self, values: Point) -> Recipe:
         """The recipe that a point stands for, in the terms of a tensor op.
 
@@ -200,94 +193,8 @@ class SearchSpace:
         Raises:
             UserError: fixed or searched values that do not fit the models' layers.
         """
-        method, groups = self._methods(values)
-        names = dict.fromkeys([method, *(group.method for group in groups)])
-        ops = [find_method(name) for name in names]
-        allowed = {name for op in ops for name in op.parameters()}
-        common = {k: v for k, v in self.template.parameters.items() if k in allowed}
-        common |= {n: (Entry(None, values[n]),) for n in self.choices if n in allowed}
-        models = [dict(m.parameters) for m in self.template.models]
-        for knob in self.ranges:
-            own_knob = next((op.knobs[knob] for op in ops if knob in op.knobs), None)
-            if own_knob is None:
-                continue
-            if own_knob.whole:
-                common[knob] = (Entry(None, self._whole(knob, values)),)
-            elif own_knob.per_expert:
-                settings = self._settings(knob, values)
-                for own, setting in zip(models, settings, strict=True):
-                    own[knob] = setting
-            else:
-                common[knob] = self._settings(knob, values)[0]
-        sources = tuple(
-            Source(m.model, own) for m, own in zip(self.template.models, models, strict=True)
-        )
-        drawn = SEED in self.choices and any(getattr(op, "random", False) for op in ops)
-        bases = [self.template.task_base(op) for op in ops]
-        recipe = replace(
-            self.template,
-            method=method,
-            groups=groups,
-            seed=int(values[SEED]) if drawn else self.template.seed,
-            models=sources,
-            parameters=common,
-            base_model=next(filter(None, bases), None),  # mergekit would merge one that is ignored
-            statistics=self.template.statistics if ops[0].traits.statistics else None,
-        )
-        return lower(recipe, Layout(self.layers, self.names))
-
-    def _methods(self, values: Point) -> tuple[str, tuple[MethodGroup, ...]]:
-        """The method of a point, or the one of the rest and those of its groups."""
-        if not self.method_per_group:
-            return str(values.get(METHOD, self.template.method)), ()
-        chosen = {
-            (place, self.modules[i % len(self.modules)].name): str(
-                values[dimension_name(METHOD, "", group)]
-            )
-            for i, (place, group) in enumerate(self._placed_groups())
-        }
-        return recipe_groups(chosen, self.depth, self.modules, self.names)
+        return decoded(self, values)
 
     def controls(self, knob: str, values: Point) -> dict[str, list[list[float]]]:
         """A knob's values by part of a layer: for each expert (or all), one per place."""
-        depth, found = self.depth, {}
-        if self.knob(knob).whole:
-            return {"": [[self._whole(knob, values)] * depth.places]}
-        groups = self.groups()
-        for i, module in enumerate(self.modules):
-            own = groups[i :: len(self.modules)]
-            rows = [[self._value(knob, one, g, values) for g in own] for one in self.owners(knob)]
-            if self.knob(knob).per_expert:
-                coupled = self.ranges[knob].coupled
-                columns = [
-                    to_experts(coupled, [row[p] for row in rows], len(self.labels))
-                    for p in range(depth.places)
-                ]
-                rows = [list(row) for row in zip(*columns, strict=True)]
-            found[module.name] = rows
-        return found
-
-    def _whole(self, knob: str, values: Point) -> int:
-        """The whole number that a value stands for."""
-        return math.floor(min(self._value(knob, "", "", values), self.ranges[knob].high))
-
-    def _value(self, knob: str, one: str, group: str, values: Point) -> float:
-        name = dimension_name(knob, one, group)
-        frozen = self._frozen(name)
-        return float(values[name]) if frozen is None else frozen
-
-    def _settings(self, knob: str, values: Point) -> list[Setting]:
-        """A knob's setting for every expert, or one for all."""
-        controls = self.controls(knob, values)
-        count = len(next(iter(controls.values())))
-        return [
-            setting_of(
-                {m: rows[i] for m, rows in controls.items()}, self.depth, self.modules, self.names
-            )
-            for i in range(count)
-        ]
-
-
-def dimension_name(knob: str, one: str, group: str) -> str:
-    """Such as "weight.math.2.mlp"; what does not apply is left out."""
-    return ".".join(filter(None, (knob, one, group)))
+        return controls_of(self, knob, values)

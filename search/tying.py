@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial
 from merge_ops.registry import Value
 from search.depth import Depth
 from search.dimension import Coordinate, Point
-from search.space import METHOD, SearchSpace, dimension_name
+from search.naming import METHOD, dimension_name
+from search.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from merge_ops.errors import UserError, did_you_mean
 from merge_ops.registry import Value
+from search.naming import METHOD
 from search.points import uniform
-from search.space import METHOD, SearchSpace
+from search.space import SearchSpace
 
 WARM = "warm start"
 """Who proposes the points of this file."""

@@ -23,7 +23,7 @@ def write_about(study: "StudyFile", objectives: "Sequence[Objective]", layers: i
         objectives: what the search maximises.
         layers: number of text layers of the live model.
     """
-    from studies.config import seconds
+    from studies.duration import seconds
 
     config = study.config
     timeout = config.budget.timeout

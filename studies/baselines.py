@@ -25,8 +25,8 @@ from objectives.request import Writing
 from objectives.statistics import interval
 from studies.captions import Captions, describe_images, read_captions, with_caption
 from studies.comparison import only
-from studies.config import seconds
 from studies.disk import with_room
+from studies.duration import seconds
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.objectives_setup import make_objectives, without_image

@@ -1,17 +1,15 @@
 """When a search ends: at whichever limit of its budget comes first."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from optuna.trial import FrozenTrial
 
 from search.feasibility import feasible, value_of
 from search.front import front_of, gains, hypervolume, is_front
 from search.warm_start import WARM
-from studies.trial_facts import COPY_OF, SEEDS
+from studies.trial_facts import examples_of
 
 TIME_OVER = "timeout: the time is over"
 
@@ -69,18 +67,7 @@ class Limits:
 
 def items_scored(trials: Sequence[FrozenTrial]) -> int:
     """Examples that were scored on the selection split; of failed trials and copies none."""
-    return sum(
-        _items(trial.user_attrs.get("scores", "{}")) * trial.user_attrs.get(SEEDS, 1)
-        for trial in trials
-        if COPY_OF not in trial.user_attrs
-    )
-
-
-@lru_cache(maxsize=100_000)
-def _items(scores: str) -> int:
-    """Counted once a trial: the limits are asked before each."""
-    kept = json.loads(scores).values()
-    return sum(value is not None for values in kept for value in values)
+    return sum(map(examples_of, trials))
 
 
 def _reached(trials: Sequence[FrozenTrial]) -> float:

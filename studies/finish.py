@@ -2,50 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from merge_ops.errors import UserError
 from merge_ops.recipe_text import recipe_text
 from objectives.records import figures
-from search.feasibility import feasible, value_of
-from search.samplers import ONLY
-from search.selection import Confirmed
-from studies.about import read_about
+from search.feasibility import value_of
 from studies.comparison import (
     FOUND,
     Row,
     ScoredRow,
-    beside_lines,
     confirm_best,
-    describe,
     parent_rows,
     published_rows,
     rival_rows,
 )
-from studies.config import seconds
 from studies.console import warn
 from studies.disk import with_room
-from studies.evaluator import count_test_reads
+from studies.duration import seconds
+from studies.findings import findings
 from studies.fronts import Points, confirmed_front, front_results, write_front
 from studies.guards import Guards
-from studies.ledger import GLOBAL, SEARCH
+from studies.journal import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
-from studies.pictures import rows_over_depth
-from studies.provenance import runtime_facts, study_digest, with_commits
-from studies.proxy import rank_agreement
-from studies.racing import saved
-from studies.refine_setup import refined
+from studies.provenance import study_digest, with_commits
 from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
-from studies.shortcuts import read_shortcuts
-from studies.shrunken import shrunken
 from studies.tracking import Summary
-from studies.trial_facts import guards_of
 from studies.writing import with_provenance, write_study
 
 
@@ -96,7 +82,7 @@ def finish(
     rows += [Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
     scored = [_score(row, evaluator) for row in rows]
-    results = _results(study, evaluator, guards, own, finals, scored)
+    results = findings(study, evaluator, guards, own, finals, scored)
     named = {row.name: row for row in scored}
     if front is not None:
         results["front"] = front_results(evaluator, front, theirs, named, beside)
@@ -161,88 +147,3 @@ def _rows(
 def _score(row: Row, evaluator: Scorer) -> ScoredRow:
     scored = evaluator.score(row.recipe, "test", why=row.name, objectives=row.objectives)
     return ScoredRow(row.name, scored.sets)
-
-
-def _results(
-    study: StudyFile,
-    evaluator: Scorer,
-    guards: Guards | None,
-    own: Search,
-    finals: Sequence[Confirmed],
-    scored: Sequence[ScoredRow],
-) -> dict[str, Any]:
-    """All figures of the study as plain data."""
-    winner = finals[0]
-    believed = shrunken(read_about(study.out), own.ledger.trials)
-    failed = [t for t in own.ledger.trials if value_of(t) is None]
-    return {
-        "study": study.config.name,
-        "settings": study_digest(study, evaluator.identities, whole=True),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sampler": study.config.sampler if own.space.dimensions() else ONLY,
-        "seed": study.config.seed,
-        "tasks": dict(evaluator.tasks),
-        "trials": len(own.ledger.trials),
-        "failed_trials": len(failed),
-        "feasible_trials": sum(t not in failed and feasible(t) for t in own.ledger.trials),
-        "refined": refined(own.ledger.trials, own.space),
-        "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
-        "winner": {
-            "trial": winner.trial.number,
-            "digest": winner.trial.user_attrs["digest"],
-            "selection": winner.selection,
-            "shrunken": believed.get(winner.trial.number),
-            "confirm": winner.value(),
-            "choices": _chosen(own, winner),
-            **_guarded(winner),
-        },
-        "finalists": [
-            {
-                "trial": f.trial.number,
-                "selection": f.selection,
-                "shrunken": believed.get(f.trial.number),
-                "confirm": f.value(),
-                "choices": _chosen(own, f),
-                **_guarded(f),
-            }
-            for f in finals
-        ],
-        "guards": {g.objective: str(g) for g in guards.guards} if guards else {},
-        "coefficients": {
-            knob: rows_over_depth(own.space, knob, winner.trial.params)
-            for knob in own.space.ranges
-        },
-        "rows": describe(scored, scored[-1]),
-        "beside": beside_lines(evaluator.objectives, "test"),
-        "smooth": sorted(evaluator.smooth),
-        "proxy": _proxy(evaluator, own),
-        "self_check": read_shortcuts(study.out),
-        "average_seeds": study.config.search.average_seeds or 1,
-        "test_reads": count_test_reads(study.out),
-        "runtime": runtime_facts(study, str(evaluator.resident.device)),
-    }
-
-
-def _proxy(evaluator: Scorer, own: Search) -> dict[str, Any] | None:
-    """How the search signal ranks candidates, where it is not the metric itself."""
-    if not evaluator.smooth:
-        return None
-    return rank_agreement(own.ledger.trials, {o.name: o.weight for o in evaluator.objectives})
-
-
-def _guarded(one: Confirmed) -> dict[str, Any]:
-    """How a finalist stands to each guard, on selection and on confirm; nothing without guards."""
-    if not one.guards:
-        return {}
-    return {
-        "feasible": one.violation() == 0,
-        "guards": {
-            name: {"selection": dict(guards_of(one.trial)[name]), "confirm": asdict(found)}
-            for name, found in one.guards.items()
-        },
-    }
-
-
-def _chosen(own: Search, one: Confirmed) -> dict[str, Any]:
-    """The values of what was searched over a list."""
-    return {name: one.trial.params[name] for name in own.space.lists()}

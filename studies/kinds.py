@@ -10,10 +10,10 @@ from objectives.multiple_choice import ChoiceMode, Normalise
 from objectives.picking import PickScorer
 from objectives.preset import DRAWN
 from studies.objective_config import ObjectiveBase
+from studies.strict import Count
 
 Signal = Literal["metric", "smooth"]
 """What the search maximises on selection: the objective's figure, or its smooth twin."""
-Tokens = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Share = Annotated[float, Field(ge=0)]
 
 
@@ -26,7 +26,7 @@ class GenerationConfig(ObjectiveBase):
     metric: str = "exact_match"
     metric_options: dict[str, Any] = Field(default_factory=dict)
     prompt: str = "{question}"
-    max_new_tokens: Tokens = 16
+    max_new_tokens: Count = 16
     constrained_to: list[str] = Field(default_factory=list)
 
     @field_validator("prompt")
@@ -48,7 +48,7 @@ class ChoiceConfig(ObjectiveBase):
     normalise: Normalise = "sum"
     list_options: bool = True
     signal: Signal = "metric"
-    max_new_tokens: Tokens = 16
+    max_new_tokens: Count = 16
 
     @model_validator(mode="after")
     def _margins(self) -> "ChoiceConfig":
@@ -86,7 +86,7 @@ class JudgeConfig(ObjectiveBase):
     votes: Annotated[int, Field(gt=0)] = 1
     temperature: Share = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    max_new_tokens: Tokens = 32
+    max_new_tokens: Count = 32
     signal: Signal = "metric"
 
     @model_validator(mode="after")

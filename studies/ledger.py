@@ -1,14 +1,12 @@
 """The ledger: every scored trial, in an Optuna journal; the one source of truth of a study."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -21,10 +19,10 @@ from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from studies.disk import Result, with_room
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
+from studies.mending import cut, mend
 from studies.trial_facts import COPY_OF, FRONT, GUARDS
 
-__all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome"]
-__all__ += ["listed_values", "mend", "read_trials"]
+__all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -201,33 +199,3 @@ class Ledger:
         path = self._folder / JOURNAL
         size = path.stat().st_size if path.exists() else 0
         return with_room(write, self._folder, self._disk_wait, lambda: cut(path, size))
-
-
-def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Names of what a search takes from lists of values."""
-    kinds = trials[0].distributions if trials else {}
-    return [name for name, kind in kinds.items() if isinstance(kind, CategoricalDistribution)]
-
-
-def mend(path: Path) -> None:
-    """Undo what a crash may leave: a torn last line, and a lock whose owner is dead.
-
-    Only the study's one writer may call this (see `studies.owner`); with the torn line nobody
-    could read the journal, and for the lock Optuna would wait half a minute.
-    """
-    Path(f"{path}.lock").unlink(missing_ok=True)
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        cut(path, whole)
-
-
-def cut(path: Path, size: int) -> None:
-    """Shorten a file to `size` bytes, on the disk itself."""
-    if path.exists() and path.stat().st_size > size:
-        with path.open("r+b") as stream:
-            stream.truncate(size)
-            stream.flush()
-            os.fsync(stream.fileno())

@@ -8,7 +8,7 @@ from objectives.errors import ObjectiveError
 from objectives.guard import read_floor
 from objectives.quotas import Size
 from objectives.records import SPLITS, Average, Split
-from studies.strict import Strict
+from studies.strict import Count, Strict
 
 
 class DataFiles(Strict):
@@ -100,7 +100,7 @@ class ObjectiveBase(Strict):
     parent: str | None = None
     average: Average = "micro"
     columns: dict[str, str] = Field(default_factory=dict)
-    limit: Annotated[int, Field(gt=0, le=1_000_000_000)] | None = None
+    limit: Count | None = None
     sample: Literal["head", "reservoir"] = "head"
     stream: bool = False
     on_bad: Literal["error", "skip"] = "error"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from studies.config import seconds
+from studies.duration import seconds
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.objectives_setup import ObjectiveSet

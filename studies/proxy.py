@@ -6,7 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from studies.trial_facts import figures_of, value_of
+from search.feasibility import value_of
+from studies.trial_facts import figures_of
 
 _FEWEST = 5
 

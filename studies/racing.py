@@ -13,9 +13,9 @@ from objectives.blocks import Block
 from objectives.objective import Objective
 from objectives.records import ScoreSet
 from search.covariates import BEST, Items, covariates, explained
-from search.feasibility import feasible, value_of
+from search.feasibility import feasible, in_full, value_of
 from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
-from studies.trial_facts import COPY_OF
+from studies.trial_facts import is_copy
 
 Key = tuple[str, str]
 """Names of an objective and of one of its examples."""
@@ -31,7 +31,7 @@ def stored_scores(trial: FrozenTrial) -> Stored:
 
 def is_whole(trial: FrozenTrial) -> bool:
     """Whether a trial was scored on every example, and is not the copy of one that was."""
-    return value_of(trial) is not None and not {STOPPED, COPY_OF} & trial.user_attrs.keys()
+    return in_full(trial) and not is_copy(trial)
 
 
 def saved(trials: Sequence[FrozenTrial]) -> dict[str, int]:
@@ -39,7 +39,7 @@ def saved(trials: Sequence[FrozenTrial]) -> dict[str, int]:
 
     Copies of earlier trials do not count.
     """
-    scored = [t for t in trials if value_of(t) is not None and COPY_OF not in t.user_attrs]
+    scored = [t for t in trials if value_of(t) is not None and not is_copy(t)]
     per_trial = [sum(map(len, stored_scores(t).values())) for t in scored]
     seen = [t.user_attrs.get(STOPPED, n) for t, n in zip(scored, per_trial, strict=True)]
     stopped = sum(STOPPED in t.user_attrs for t in scored)

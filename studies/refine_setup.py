@@ -14,9 +14,10 @@ from search.refining import RefiningProposer
 from search.samplers import make_proposer
 from search.space import SearchSpace
 from search.stage import Stage, stages
-from studies.config import Refine, StudyConfig
+from studies.config import StudyConfig
 from studies.console import warn
 from studies.scorer import Scorer
+from studies.search_config import Refine
 
 _EVERY = 20
 """Trials of a stage where the budget has no number of trials."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
-from search.racing import STOPPED
-from studies.trial_facts import COPY_OF, value_of
+from search.feasibility import in_full, value_of
+from studies.trial_facts import is_copy
 
 _ATTEMPTS = 2  # at a point that fails: the machine may have been at fault
 _IN_A_ROW = 50  # copies after which a search has nothing new to try
@@ -25,13 +25,8 @@ def original(trials: Sequence[FrozenTrial], digest: str) -> FrozenTrial | None:
     known = [t for t in trials if t.user_attrs["digest"] == digest and not is_copy(t)]
     scored = [t for t in known if value_of(t) is not None]
     if scored:
-        return min(scored, key=lambda t: STOPPED in t.user_attrs)
+        return max(scored, key=in_full)
     return known[-1] if len(known) >= _ATTEMPTS else None
-
-
-def is_copy(trial: FrozenTrial) -> bool:
-    """Whether a trial took another's outcome instead of being scored."""
-    return COPY_OF in trial.user_attrs
 
 
 def nothing_new(trials: Sequence[FrozenTrial]) -> str | None:

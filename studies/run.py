@@ -12,16 +12,18 @@ from search.samplers import ONLY, make_proposer, resolve_sampler
 from studies.about import write_about
 from studies.budget import Limits
 from studies.changes import check_changes, keep_settings
-from studies.config import Budget, seconds
+from studies.config import Budget
 from studies.console import warn
 from studies.disk import with_room
+from studies.duration import seconds
 from studies.evaluator import Evaluator
 from studies.finish import finish, finished
 from studies.foresight import foresee
 from studies.guards import Guards, make_guards
 from studies.half_scored import END, HalfScored, Part
 from studies.interruption import Interruption
-from studies.ledger import GLOBAL, SEARCH, Ledger
+from studies.journal import GLOBAL, SEARCH
+from studies.ledger import Ledger
 from studies.mirrored import Mirrored
 from studies.objectives_setup import make_objectives
 from studies.opening import opened

@@ -6,8 +6,8 @@ from typing import Any
 from merge_ops.method import Method
 from merge_ops.settings_yaml import Problems
 from merge_ops.yaml_file import Location
-from search.space import SEED
-from studies.config import Search
+from search.naming import SEED
+from studies.search_config import SearchConfig
 
 
 def seed_problems(ops: Sequence[Method], content: Sequence[Any], place: Location) -> Problems:
@@ -25,7 +25,7 @@ def seed_problems(ops: Sequence[Method], content: Sequence[Any], place: Location
     ]
 
 
-def average_problems(search: Search, ops: Sequence[Method]) -> Problems:
+def average_problems(search: SearchConfig, ops: Sequence[Method]) -> Problems:
     """Whether candidates can be averaged over seeds."""
     if search.average_seeds is None:
         return []

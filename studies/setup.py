@@ -17,18 +17,14 @@ from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.template_file import template_problems
 from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.warm_start import GRIDS
+from studies.choice_rules import Choices, read_choices
 from studies.config import StudyConfig
 from studies.console import warn
 from studies.data_settings import data_problems, with_presets
 from studies.objective_rules import front_problems, guard_problems
 from studies.out_folder import out_folder, out_problems
-from studies.search_rules import (
-    Choices,
-    method_problems,
-    read_choices,
-    search_misfits,
-    searched_methods,
-)
+from studies.search_rules import method_problems, search_misfits
+from studies.searchable import searched_methods
 from studies.statistics_settings import statistics_problems
 from studies.tasks import task_misfits, template_tasks
 

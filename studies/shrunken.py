@@ -7,10 +7,10 @@ from optuna.trial import FrozenTrial
 
 from objectives.records import combined
 from objectives.shrinkage import shrink
+from search.feasibility import in_full, value_of
 from search.front import is_front
-from search.racing import STOPPED
 from studies.about import score_sets
-from studies.trial_facts import scores_of, value_of
+from studies.trial_facts import scores_of
 
 _FEWEST, _MOST = 4, 200
 _ROUNDING = 1e-6
@@ -27,11 +27,7 @@ def shrunken(about: Mapping[str, Any], trials: Sequence[FrozenTrial]) -> dict[in
         about: as `studies.about.read_about` gives it.
         trials: of one search.
     """
-    known = {
-        t.number: value
-        for t in trials
-        if STOPPED not in t.user_attrs and (value := value_of(t)) is not None
-    }
+    known = {t.number: value_of(t) or 0.0 for t in trials if in_full(t)}
     if len(known) < _FEWEST or is_front(trials):
         return {}
     own = [t for t in trials if t.number in known]

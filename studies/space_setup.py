@@ -8,8 +8,9 @@ from search.degenerate import degenerate
 from search.depth import Depth, even_bands
 from search.modules import WHOLE, Module, listed, mapped
 from search.space import KnobRange, SearchSpace
-from studies.config import KnobSearch, Search, StudyConfig
+from studies.config import StudyConfig
 from studies.console import warn
+from studies.search_config import KnobSearch, SearchConfig
 from studies.setup import StudyFile
 
 
@@ -70,7 +71,7 @@ def _range(span: KnobSearch, knob: Knob) -> KnobRange:
     return KnobRange(low, high, log, span.coupled)
 
 
-def _depth(search: Search, layers: int) -> Depth:
+def _depth(search: SearchConfig, layers: int) -> Depth:
     if search.curve is not None:
         return Depth(layers, points=search.curve)
     if isinstance(search.bands, list):
@@ -78,7 +79,7 @@ def _depth(search: Search, layers: int) -> Depth:
     return even_bands(layers, layers if search.bands == "layers" else search.bands or 1)
 
 
-def _modules(search: Search, names: Sequence[str]) -> tuple[Module, ...]:
+def _modules(search: SearchConfig, names: Sequence[str]) -> tuple[Module, ...]:
     if isinstance(search.modules, dict):
         return mapped(search.modules, names) if search.modules else WHOLE
     return listed(search.modules)

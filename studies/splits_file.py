@@ -7,7 +7,7 @@ from typing import Any
 
 from merge_ops.atomic import write_text
 from merge_ops.errors import UserError
-from studies.ledger import JOURNAL
+from studies.journal import JOURNAL
 from studies.paths import SPLIT_FILE
 
 

@@ -1,6 +1,21 @@
 """The ground of all classes of a study file."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from studies.duration import seconds
+
+Count = Annotated[int, Field(gt=0, le=1_000_000_000)]
+
+
+def _duration(text: str) -> str:
+    seconds(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_duration)]
+"""A text such as "8h" that `studies.duration.seconds` reads."""
 
 
 class Strict(BaseModel):

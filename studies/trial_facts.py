@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from search.feasibility import value_of as value_of
@@ -15,6 +17,11 @@ COPY_OF = "copy_of"
 """Attribute of a trial that took the outcome of an earlier one of the same recipe: its number."""
 SEEDS = "seeds"
 """Attribute of a trial: over how many seeds of masks its scores are means; 1 if not there."""
+
+
+def is_copy(trial: FrozenTrial) -> bool:
+    """Whether a trial took another's outcome instead of being scored."""
+    return COPY_OF in trial.user_attrs
 
 
 def guards_of(trial: FrozenTrial) -> Mapping[str, Mapping[str, Any]]:
@@ -46,12 +53,24 @@ def scores_of(trial: FrozenTrial) -> dict[str, Sequence[float]]:
 
 def examples_of(trial: FrozenTrial) -> int:
     """How many examples it was scored on; a stopped one on fewer than others, a copy on none."""
-    if COPY_OF in trial.user_attrs:
+    if is_copy(trial):
         return 0
     stopped = trial.user_attrs.get(STOPPED)
     if stopped is not None:
         return int(stopped)
-    return sum(map(len, scores_of(trial).values())) * int(trial.user_attrs.get(SEEDS, 1))
+    return _items(trial.user_attrs.get("scores", "{}")) * int(trial.user_attrs.get(SEEDS, 1))
+
+
+@lru_cache(maxsize=100_000)
+def _items(scores: str) -> int:
+    """Counted once a trial: the limits of a search are asked before each."""
+    return sum(map(len, json.loads(scores).values()))
+
+
+def listed_values(trials: Sequence[FrozenTrial]) -> list[str]:
+    """Names of what a search takes from lists of values."""
+    kinds = trials[0].distributions if trials else {}
+    return [name for name, kind in kinds.items() if isinstance(kind, CategoricalDistribution)]
 
 
 def figures_of(trial: FrozenTrial) -> Mapping[str, float]:

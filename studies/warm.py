@@ -13,7 +13,7 @@ from search.space import SearchSpace
 from search.warm_start import warm_points
 from studies.config import WarmStudy
 from studies.console import warn
-from studies.ledger import JOURNAL, read_trials
+from studies.journal import JOURNAL, read_trials
 from studies.paths import RECIPE
 from studies.setup import StudyFile
 

@@ -5,7 +5,7 @@ from math import ceil
 from search.samplers import resolve_sampler
 from search.space import SearchSpace
 from studies.comparison import parent_rows, published_rows
-from studies.config import seconds
+from studies.duration import seconds
 from studies.estimate import SearchWork, Work, count
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_journal
 from studies.objectives_setup import ObjectiveSet

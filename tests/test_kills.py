@@ -13,7 +13,8 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.recipe_text import recipe_text
 from merge_ops.recipe_yaml import read_recipe
-from studies.ledger import JOURNAL, mend, read_trials
+from studies.journal import JOURNAL, read_trials
+from studies.mending import mend
 from studies.paths import RECIPE
 from studies.run import run_study
 from studies.setup import read_study

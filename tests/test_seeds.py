@@ -15,7 +15,8 @@ from merge_ops.registry import Value, all_ops
 from search.degenerate import degenerate
 from search.depth import Depth
 from search.encoding import encode
-from search.space import SEED, KnobRange, SearchSpace
+from search.naming import SEED
+from search.space import KnobRange, SearchSpace
 from studies.budget import items_scored
 from studies.ledger import read_trials
 from studies.paths import RECIPE

@@ -22,7 +22,8 @@ from search.racing import STOPPED
 from studies import cli
 from studies.holder import holder
 from studies.journal import read_journal
-from studies.ledger import GLOBAL, JOURNAL, SEARCH, Ledger, Outcome, mend, read_trials
+from studies.ledger import GLOBAL, JOURNAL, SEARCH, Ledger, Outcome, read_trials
+from studies.mending import mend
 from studies.owner import sole_writer
 from studies.status import read_status
 from tests.tracked import ledger_of

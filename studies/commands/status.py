@@ -138,8 +138,9 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
     """The same as plain data."""
     from dataclasses import asdict
 
+    from search.feasibility import value_of
     from search.front import front_of, hypervolume, is_front
-    from studies.trial_facts import guards_of, named_values, spent, value_of
+    from studies.trial_facts import guards_of, named_values, spent
 
     best = found.best
     front = front_of(found.trials) if is_front(found.trials) else []

@@ -27,10 +27,17 @@ def trials(
     from search.racing import STOPPED
     from studies.about import read_about
     from studies.console import say, say_json
-    from studies.ledger import listed_values, read_trials
+    from studies.journal import read_trials
     from studies.shrunken import shrunken
     from studies.table import plain
-    from studies.trial_facts import COPY_OF, guards_of, named_values, record, standing_of
+    from studies.trial_facts import (
+        COPY_OF,
+        guards_of,
+        listed_values,
+        named_values,
+        record,
+        standing_of,
+    )
 
     found = read_trials(folder, search)
     several, believed = is_front(found), shrunken(read_about(folder), found)

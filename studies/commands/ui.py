@@ -50,7 +50,7 @@ def _route(folder: Path) -> str:
     import os
 
     from merge_ops.errors import UserError
-    from studies.ledger import read_trials
+    from studies.journal import read_trials
     from studies.tracking_store import STORE, ledger_tag, study_page, without_password
 
     ledger = ledger_tag(read_trials(folder))
