@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from search.dimension import Choice, Coordinate
 from search.in_flight import Pending, serial_of
@@ -77,5 +77,8 @@ class OptunaProposer:
 
     def _end(self, number: int, trial: FrozenTrial) -> None:
         """A running trial of the study in memory has the outcome of a finished one."""
+        running = Trial(self._study, self._study.get_trials(deepcopy=False)[number]._trial_id)
+        for name, value in trial.constraints.items():
+            running.set_constraint(name, value)
         values = trial.values if trial.state is TrialState.COMPLETE else None
-        self._study.tell(number, values, state=trial.state)
+        self._study.tell(running, values, state=trial.state)

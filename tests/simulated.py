@@ -1,12 +1,13 @@
 """A study whose workers only pass the time: spaces, objectives and scores without a model."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from merge_ops.recipe import Recipe, Source
 from merge_ops.registry import Value
 from objectives.data import Example
+from objectives.guard import Floor
 from objectives.objective import Objective
 from objectives.records import Average, ExampleScore, Split
 from objectives.request import Reply, Request, Turn, make_prompt
@@ -15,8 +16,10 @@ from search.modules import WHOLE
 from search.samplers import make_proposer
 from search.space import KnobRange, SearchSpace
 from studies.budget import Limits
+from studies.guards import Guard, Guards
 from studies.interruption import Interruption
 from studies.ledger import SEARCH, Ledger
+from studies.parent_scores import ParentScores
 from studies.racing import Racer
 from studies.search_loop import SearchPlan
 from studies.workers.block_plan import MAIN, BlockPlan
@@ -66,6 +69,8 @@ class Simulation:
         items: of the one objective.
         size: of a block.
         rule: of racing.
+        second: what a second objective is, whose scores rise as the first one's fall: "guard", of
+            at least 0.3, or "front"; empty for none.
     """
 
     folder: Path
@@ -74,25 +79,36 @@ class Simulation:
     items: int = 64
     size: int = 16
     rule: str = "off"
+    second: str = ""
 
     def plan(self) -> BlockPlan:
         main: tuple[Objective, ...] = (Guess(self.items),)
+        if self.second:
+            main += (Guess(self.items, "other", weight=float(self.second == "front")),)
         return BlockPlan({MAIN: main}, self.size, 0, {})
 
     def ids(self) -> list[list[str]]:
         """Of the examples of each block."""
-        blocks = self.plan().blocks(MAIN, (0,), "selection")
-        return [[ask.example.id for ask in block.asks] for block in blocks]
+        places = tuple(range(len(self.plan().variants[MAIN])))
+        blocks = self.plan().blocks(MAIN, places, "selection")
+        return [[a.example.id for a in block.asks if a.objective == 0] for block in blocks]
 
     def answers(self, seconds: float = 1.0) -> Callable[[Piece], Answer]:
         """Scores that follow from recipe and block alone."""
         ids = self.ids()
-        return lambda piece: Answer((guesses(piece, ids[piece.block]),), 0.1, seconds)
+
+        def answer(piece: Piece) -> Answer:
+            own = guesses(piece, ids[piece.block])
+            other = tuple(replace(score, value=1 - score.value) for score in own)
+            return Answer((own, other) if self.second else (own,), 0.1, seconds)
+
+        return answer
 
     def evaluator(self, workers: Workers, patience: Patience | None = None) -> RemoteEvaluator:
         scheduler = Scheduler(workers, patience or Patience())
         models = {"v": "1", "m": "2", "base": "3"}
-        return RemoteEvaluator(FACTS, self.plan(), scheduler, self.folder, models)
+        front = {"guess": ["guess"], "other": ["other"]} if self.second == "front" else {}
+        return RemoteEvaluator(FACTS, self.plan(), scheduler, self.folder, models, front=front)
 
     def run(
         self,
@@ -104,15 +120,20 @@ class Simulation:
     ) -> Ledger:
         evaluator = self.evaluator(workers, patience)
         one = space()
-        ledger = Ledger(self.folder, SEARCH, one.dimensions())
+        aims = max(1, len(evaluator.front))
+        ledger = Ledger(self.folder, SEARCH, one.dimensions(), objectives=aims)
         racer = None
         if self.rule != "off":
             blocks = evaluator.blocks("selection")
             racer = Racer(evaluator.objectives, blocks, self.rule, 0.1, 4)  # type: ignore[arg-type]
-        proposer = make_proposer(self.sampler, one.dimensions(), 0, self.trials)
+        proposer = make_proposer(self.sampler, one.dimensions(), 0, self.trials, aims)
         names = [d.name for d in one.dimensions()]
         warm: list[dict[str, Value]] = [dict.fromkeys(names, i / 10) for i in range(5)]
-        plan = SearchPlan(one, warm, proposer, self.sampler, racer)
+        guards = None
+        if self.second == "guard":
+            floor = Guard("other", Floor(0.3, of_parent=False), "v", one.template)
+            guards = Guards([floor], ParentScores(evaluator))
+        plan = SearchPlan(one, warm, proposer, self.sampler, racer, guards)
         limits = Limits(self.trials)
         coordinate(plan, ledger, evaluator, limits, interruption or Interruption(), on_trial)
         return ledger

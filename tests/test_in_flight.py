@@ -29,18 +29,23 @@ def score(values: object) -> float | None:
     return float(1 - sum((values[f"w{i}"] - 0.3) ** 2 for i in range(4)) / 20)
 
 
-def told(point: Pending, number: int) -> FrozenTrial:
+def told(point: Pending, number: int, kind: str = "plain") -> FrozenTrial:
+    """A result: one figure, one under a guard, or two figures that disagree."""
     value = score(point.values)
+    values = None if value is None or kind != "front" else [value, 1 - value]
+    guards = {"g": float(point.values["w1"]) - 0.5} if value is not None else {}
     listed = [d for d in LISTED if d.name in point.values]
     attributes: dict[str, Any] = {**point.tags, SERIAL: point.serial, AFTER: point.after}
     if value is not None:  # items that grow harder, for the sampler that looks at them
         attributes["scores"] = json.dumps({"o": [float(value > i / 8) for i in range(8)]})
     made = create_trial(
         state=TrialState.FAIL if value is None else TrialState.COMPLETE,
-        value=value,
+        value=value if values is None else None,
+        values=values,
         params=dict(point.values),
         distributions={d.name: distribution(d) for d in listed},
         user_attrs=attributes,
+        constraints=guards if kind == "guards" else None,
     )
     made.number = number
     return made
@@ -53,6 +58,7 @@ def search(
     warm: int = 0,
     forget: int = 10**9,
     seed: int = 1,
+    kind: str = "plain",
 ) -> list[FrozenTrial]:
     """A search whose results come in a random order; it forgets its proposer every so often."""
     order, proposer = random.Random(seed), make()
@@ -68,7 +74,7 @@ def search(
                 found = proposer.propose(list(trials), list(pending))
             assert found is not None
             pending.append(Pending(serial, len(trials), found.values, found.tags))
-        trials.append(told(pending.pop(order.randrange(len(pending))), len(trials)))
+        trials.append(told(pending.pop(order.randrange(len(pending))), len(trials), kind))
     return trials
 
 
@@ -99,6 +105,35 @@ def test_forgetting_the_proposer_changes_nothing(name: str, dimensions: list[Coo
         return make_proposer(name, dimensions, 3, 81)
 
     assert points(search(make, WORKERS, forget=11)) == points(search(make, WORKERS))
+
+
+@pytest.mark.parametrize("kind", ["guards", "front"])
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
+def test_constraints_and_values_of_what_was_in_flight_are_not_lost(name: str, kind: str) -> None:
+    """A point that was seen in flight counts as one that is read from the ledger does."""
+
+    def make() -> Proposer:
+        return make_proposer(name, LISTED, 3, 81, 2 if kind == "front" else 1)
+
+    trials = search(make, WORKERS, kind=kind)
+    assert points(search(make, WORKERS, forget=11, kind=kind)) == points(trials)
+    if (name, kind) == ("tpe", "guards"):
+        late = [float(t.params["w1"]) < 0.5 for t in trials[BUDGET // 2 :]]
+        assert sum(late) > 0.7 * len(late)  # half of the space is
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "gp"])
+@pytest.mark.parametrize("kind", ["guards", "front"])
+def test_a_proposer_in_memory_knows_all_constraints_and_values(name: str, kind: str) -> None:
+    proposer = make_proposer(name, DIMENSIONS, 3, 10, 2 if kind == "front" else 1)
+    first = [proposer.propose([], [])]
+    assert first[0] is not None
+    flying = [Pending(0, 0, first[0].values, first[0].tags)]
+    assert proposer.propose([], flying) is not None
+    done = told(flying[0], 0, kind)
+    proposer.propose([done])
+    known = [t for t in proposer._study.get_trials() if t.values]  # type: ignore[attr-defined]
+    assert [(t.values, t.constraints) for t in known] == [(done.values, done.constraints)]
 
 
 @pytest.mark.parametrize(("name", "dimensions"), CASES)

@@ -13,6 +13,7 @@ from search.samplers import make_proposer
 from search.warm_start import WARM
 from studies.interruption import Interruption, Stopped
 from studies.ledger import Ledger
+from studies.trial_facts import guards_of
 from studies.workers.protocol import Answer, Event, Piece
 from studies.workers.scheduler import Patience
 from studies.workers.simulated import SimulatedWorkers
@@ -63,6 +64,32 @@ def test_the_search_is_replayed_from_its_ledger(tmp_path: Path, sampler: str, ru
         found = proposer.propose(ledger.trials[:after], in_flight_at(serial, after, ledger.trials))
         assert found is not None
         assert found.values == trial.params
+
+
+@pytest.mark.parametrize("second", ["guard", "front"])
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_guards_and_fronts_survive_two_workers(tmp_path: Path, sampler: str, second: str) -> None:
+    """Constraints and several values reach the ledger, and the sampler from there."""
+    study = Simulation(tmp_path, sampler=sampler, trials=30, second=second)
+    ledger = study.run(steady(study, 2))
+    whole(ledger, 30)
+    for trial in ledger.trials:
+        shares = trial.user_attrs["figures"]
+        assert shares["guess"] + shares["other"] == pytest.approx(1.0)
+        if second == "front":
+            assert trial.values == pytest.approx([shares["guess"], shares["other"]])
+        else:
+            assert trial.value == pytest.approx(shares["guess"])
+            assert trial.constraints == {"other": guards_of(trial)["other"]["constraint"]}
+            assert trial.constraints["other"] >= 0.3 - shares["other"]  # of its lower end
+    for trial in ledger.trials[::4]:
+        if trial.user_attrs["source"] != WARM:
+            serial, after = serial_of(trial), after_of(trial)
+            flying = in_flight_at(serial, after, ledger.trials)
+            proposer = make_proposer(sampler, space().dimensions(), 0, 30, len(trial.values))
+            found = proposer.propose(ledger.trials[:after], flying)
+            assert found is not None
+            assert found.values == trial.params
 
 
 def test_a_trial_scores_the_same_however_many_share_it(tmp_path: Path) -> None:
