@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -89,49 +90,63 @@ def eigenvalues(c: Tensor) -> tuple[Tensor, Tensor]:
     return values.flip(0), vectors.flip(1)
 
 
-def spectrum(
-    taus: Sequence[Tensor], norms: Sequence[Tensor], start: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What `filtered` needs of C = sum tau_i^T tau_i / ||tau_i||^2, by the cheaper of two ways.
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """What `filtered` needs of C = sum tau_i^T tau_i / ||tau_i||^2 = V diag(L) V^T.
+
+    Attributes:
+        values: L, the eigenvalues of C, largest first, (n,).
+        vectors: V, (n, n); or U, the eigenvectors of R R^T, (p, p), of which those whose
+            eigenvalue is zero up to rounding are zero.
+        ahead: D - theta_0 C, (m, n); or W with W R = D - theta_0 C, (m, p).
+        rows: R with R^T R = C, (p, n), if `vectors` is U; else None.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    ahead: Tensor
+    rows: Tensor | None = None
+
+
+def spectrum(taus: Sequence[Tensor], norms: Sequence[Tensor], start: Tensor) -> Spectrum:
+    """The spectrum of C, by the cheaper of two ways.
 
     C has at most N m eigenvalues above zero. Where those are fewer than its n columns, they are
-    read off the Gram matrix of all rows, (N m, N m), and C itself, (n, n), is never made. Columns
-    of V whose eigenvalue is zero up to rounding are then zero.
-
-    Returns:
-        D - theta_0 C, (m, n); the eigenvalues of C, largest first, (n,); V, (n, min(n, N m)).
+    read off the Gram matrix of all rows, (N m, N m), and neither C, (n, n), nor V is ever made.
     """
     n = start.shape[1]
     if len(taus) * start.shape[0] >= n:
         c, ahead = normal_matrices(taus, taus, norms, start)
-        return ahead, *eigenvalues(c)
-    units = [
-        tau * torch.where(norm > _FAINT, norm.rsqrt(), 0.0)
-        for tau, norm in zip(taus, norms, strict=True)
-    ]
-    ahead = torch.zeros_like(start)
-    for tau, unit in zip(taus, units, strict=True):
-        ahead.addmm_((tau - start) @ unit.T, unit)
-    rows = torch.cat(units)  # (N m, n); C = rows^T rows
-    values, left = eigenvalues(rows @ rows.T)
-    solid = solid_values(values)
-    # Of length sqrt(L), so rounding gives the last ones a part along the first; QR takes it out.
-    vectors = torch.linalg.qr(rows.T @ left * solid)[0] * solid  # (n, N m)
-    return ahead, torch.cat([values, values.new_zeros(n - len(values))]), vectors
+        values, vectors = eigenvalues(c)
+        return Spectrum(values, vectors, ahead)
+    rows = torch.cat(
+        [
+            tau * torch.where(norm > _FAINT, norm.rsqrt(), 0.0)
+            for tau, norm in zip(taus, norms, strict=True)
+        ]
+    )
+    units = rows.chunk(len(taus))
+    ahead = torch.cat([(tau - start) @ u.T for tau, u in zip(taus, units, strict=True)], dim=1)
+    values, vectors = eigenvalues(rows @ rows.T)
+    vectors *= solid_values(values)
+    return Spectrum(torch.cat([values, values.new_zeros(n - len(values))]), vectors, ahead, rows)
 
 
-def filtered(start: Tensor, ahead: Tensor, vectors: Tensor, gain: Tensor) -> Tensor:
-    """theta_0 + (D - theta_0 C) V g V^T, which is theta_0 (I - V f V^T) + D V (f / L) V^T.
+def filtered(start: Tensor, of: Spectrum, gain: Tensor) -> Tensor:
+    """theta_0 + (D - theta_0 C) g(C), which is theta_0 (I - V f V^T) + D V (f / L) V^T.
 
-    The optimum where f = g L is 1, the start where it is 0.
+    The optimum where f = g L is 1, the start where it is 0. With rows it is theta_0 + W g(R R^T) R,
+    the same since R g(R^T R) = g(R R^T) R: V = R^T U / sqrt(L), whose faint columns rounding gives
+    a part along the leading ones, is not needed.
 
     Args:
         start: theta_0, (m, n).
-        ahead: D - theta_0 C, (m, n).
-        vectors: V, eigenvectors of C as columns, (n, k).
-        gain: g = f / L, (k,).
+        of: the spectrum of C.
+        gain: g = f / L of the leading k eigenvalues, (k,); it is 0 on the others.
     """
-    return start + (ahead @ vectors * gain) @ vectors.T
+    vectors = of.vectors[:, : len(gain)]
+    change = (of.ahead @ vectors).mul_(gain) @ vectors.T
+    return start + change if of.rows is None else torch.addmm(start, change, of.rows)
 
 
 def solid_values(values: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from merge_ops.methods.swudi import solve_aswudi, solve_swudi
 from merge_ops.methods.tsv import solve_tsv
 from merge_ops.methods.wudi import solve_wudi
 from merge_ops.spectral import (
+    Spectrum,
     eigenvalues,
     filtered,
     normal_matrices,
@@ -109,17 +110,18 @@ def test_the_smaller_gram_matrix_gives_what_the_larger_does(rank: int | None, co
     norms = [tau.square().sum() for tau in experts]
     start = mean(experts) * count
     c, whole = normal_matrices(experts, experts, norms, start)
-    ahead, values, vectors = spectrum(experts, norms, start)
-    assert vectors.shape == (200, 40 * count)
-    torch.testing.assert_close(ahead, whole, atol=1e-9, rtol=1e-4)
-    torch.testing.assert_close(values, eigenvalues(c)[0], atol=1e-6, rtol=1e-4)
+    found = spectrum(experts, norms, start)
+    assert found.rows is not None
+    assert found.vectors.shape == (40 * count, 40 * count)
+    torch.testing.assert_close(found.ahead @ found.rows, whole, atol=1e-9, rtol=1e-4)
+    torch.testing.assert_close(found.values, eigenvalues(c)[0], atol=1e-6, rtol=1e-4)
     exact = [tau.double() for tau in experts]
     for t in (300.0, 2000.0):
         values, v = eigenvalues(normal_matrices(exact, exact, [n.double() for n in norms])[0])
         gain = -torch.expm1(-values.clamp_min(1e-8) * t) / values.clamp_min(1e-8)
-        expected = filtered(start.double(), whole.double(), v, gain)
-        found = solve_swudi(experts, t=t, r=1.0).double()
-        assert (found - expected).abs().max() <= 2e-4 * expected.abs().max()
+        expected = filtered(start.double(), Spectrum(values, v, whole.double()), gain)
+        merged = solve_swudi(experts, t=t, r=1.0).double()
+        assert (merged - expected).abs().max() <= 2e-4 * expected.abs().max()
 
 
 def test_tsv_of_orthogonal_experts_is_their_sum() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from merge_ops.knobs import Knob, Scale
 from merge_ops.registry import merge_op
-from merge_ops.spectral import filtered, precise, spectrum, squared_norm
+from merge_ops.spectral import Spectrum, filtered, precise, spectrum, squared_norm
 from merge_ops.spectral_rank import effective_rank
 from merge_ops.task_vectors import add_scaled, mean, task_vectors
 from merge_ops.traits import Traits
@@ -31,11 +31,10 @@ def solve_swudi(
     if taus[0].dim() != 2:
         return mean(taus)
     # f / L <= t bounds what rounding can grow to, so float32 is enough here.
-    start, ahead, values, vectors = _spectrum(taus, init)
+    start, found, values = _spectrum(taus, init)
     k = max(1, math.ceil(r * values.numel() - 1e-9))
-    k = min(k, vectors.shape[1])  # where there are more, they are zero
-    values, vectors = values[:k], vectors[:, :k]
-    return filtered(start, ahead, vectors, -torch.expm1(-values * t) / values)  # f = 1 - exp(-L t)
+    values = values[: min(k, found.vectors.shape[1])]  # where k is larger, the rest is zero
+    return filtered(start, found, -torch.expm1(-values * t) / values)  # f = 1 - exp(-L t)
 
 
 def solve_aswudi(
@@ -44,18 +43,17 @@ def solve_aswudi(
     """The merged task vector of scale 1, float32; the mean where they are no matrices."""
     if taus[0].dim() != 2:
         return mean(taus)
-    start, ahead, values, vectors = _spectrum([precise(tau) for tau in taus], init)
+    start, found, values = _spectrum([precise(tau) for tau in taus], init)
     rank = effective_rank(values, rule, (taus[0].shape[0], taus[0].shape[1]))
     top = torch.arange(values.numel(), device=values.device) < rank
-    gain = (top / values)[: vectors.shape[1]]
-    return filtered(start, ahead, vectors, gain).float()
+    return filtered(start, found, (top / values)[: found.vectors.shape[1]]).float()
 
 
-def _spectrum(taus: Sequence[Tensor], init: Init) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """theta_init and D - theta_init C, (m, n); C's eigenvalues (n,) and eigenvectors (n, k)."""
+def _spectrum(taus: Sequence[Tensor], init: Init) -> tuple[Tensor, Spectrum, Tensor]:
+    """theta_init, (m, n), the spectrum of C, and C's eigenvalues raised to the least, (n,)."""
     start = mean(taus) * {"sum": len(taus), "mean": 1, "zero": 0}[init]
-    ahead, values, vectors = spectrum(taus, [squared_norm(tau) for tau in taus], start)
-    return start, ahead, values.clamp_min(_LEAST), vectors
+    found = spectrum(taus, [squared_norm(tau) for tau in taus], start)
+    return start, found, found.values.clamp_min(_LEAST)
 
 
 @merge_op(

@@ -10,6 +10,7 @@ from merge_ops.descent import adam
 from merge_ops.knobs import Scale
 from merge_ops.registry import merge_op
 from merge_ops.spectral import (
+    Spectrum,
     eigenvalues,
     filtered,
     normal_matrices,
@@ -41,7 +42,7 @@ def solve_wudi(
     c, ahead = normal_matrices(exact, exact, norms, start)
     values, vectors = eigenvalues(c)
     gain = torch.where(solid_values(values), 1 / values, 0.0)  # C^+
-    return filtered(start, ahead, vectors, gain).float()
+    return filtered(start, Spectrum(values, vectors, ahead), gain).float()
 
 
 @merge_op(
