@@ -11,6 +11,7 @@ thread, beside the study, into MLflow's SQLite store; it is not waited for.
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -50,7 +51,7 @@ def _measure(count: int, width: int, items: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         record, trials = _record(Path(folder), told, dimensions, items)
         mirror = _mirror(f"sqlite:///{folder}/mlflow.db", trials[-_TIMED:])
-    found = [record, mirror]
+    found: list[float | None] = [record, mirror]
     for name in ("cma", "tpe", "gp", "random"):
         if name == "gp" and count > _GP_MOST:
             found.append(None)
@@ -105,7 +106,7 @@ def _record(
 def _mirror(uri: str, trials: Sequence[FrozenTrial]) -> float:
     """Seconds that the tracker's thread takes to write one trial."""
     experiment = Experiment(uri, "overhead", "ledger", {})
-    return median(_timed(lambda trial=trial: experiment.write(trial)) for trial in trials)
+    return median(_timed(partial(experiment.write, trial)) for trial in trials)
 
 
 def _suggestions(

@@ -230,7 +230,8 @@ def _search(situation: Situation, plan: SearchPlan, items: int) -> dict[str, Any
         told = {"items": run.used, "incumbents": run.incumbents, "trials": len(ledger.trials)}
         told |= _winner(situation, plan.space, ledger)
         if plan.racer:
-            told |= {"racing": saved(ledger.trials)} | _wrong_stops(situation, plan.space, ledger)
+            told["racing"] = saved(ledger.trials)
+            told |= _wrong_stops(situation, plan.space, ledger)
         return told
 
 

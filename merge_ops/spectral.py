@@ -135,9 +135,9 @@ def spectrum(taus: Sequence[Tensor], norms: Sequence[Tensor], start: Tensor) -> 
 def filtered(start: Tensor, of: Spectrum, gain: Tensor) -> Tensor:
     """theta_0 + (D - theta_0 C) g(C), which is theta_0 (I - V f V^T) + D V (f / L) V^T.
 
-    The optimum where f = g L is 1, the start where it is 0. With rows it is theta_0 + W g(R R^T) R,
-    the same since R g(R^T R) = g(R R^T) R: V = R^T U / sqrt(L), whose faint columns rounding gives
-    a part along the leading ones, is not needed.
+    The optimum where f = g L is 1, the start where it is 0. With rows it is
+    theta_0 + W g(R R^T) R, the same since R g(R^T R) = g(R R^T) R: V = R^T U / sqrt(L), whose
+    faint columns rounding gives a part along the leading ones, is not needed.
 
     Args:
         start: theta_0, (m, n).

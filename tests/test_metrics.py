@@ -128,6 +128,8 @@ def test_exact_match(response: str, gold: str, value: float | None) -> None:
         ("nan", "5", 0),
         ("inf", "5", 0),
         ("1_0", "10", 0),
+        ("E0", "0", 0),  # an exponent of nothing is a text
+        ("E0", "e0", 1),
         ("2018", "2019", 1),  # years are numbers too: ChartQA's own rule
         ("Dark Blue", "dark  blue", 1),
         ("about 12", "12", 0),

@@ -7,7 +7,7 @@ from objectives.data import Example
 from objectives.metric import metric
 from objectives.verdict import Verdict
 
-_NUMBER = re.compile(r"[-+]?(?:\d+(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?")
+_NUMBER = re.compile(r"[-+]?(?=\.?\d)(?:\d+(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][-+]?\d{1,3})?")
 _ROUNDING = 1e-9  # 1.05 must be within 5 % of 1, whatever binary fractions make of it
 
 
@@ -36,7 +36,7 @@ def _tidy(text: str) -> str:
 def _number(text: str) -> float | None:
     """A decimal number, or a hundredth of one before "%"; None for anything else."""
     plain = text.removesuffix("%").rstrip()
-    if not any(c.isdigit() for c in plain) or not _NUMBER.fullmatch(plain):
+    if not _NUMBER.fullmatch(plain):
         return None
     value = float(plain.replace(",", ""))
     return value / 100 if text.endswith("%") else value
