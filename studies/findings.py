@@ -50,7 +50,11 @@ def findings(
         "feasible_trials": sum(t not in failed and feasible(t) for t in own.ledger.trials),
         "refined": refined(own.ledger.trials, own.space),
         "racing": {"rule": study.config.racing.rule, **saved(own.ledger.trials)},
-        "winner": {"digest": winner.trial.user_attrs["digest"], **finalists[0]},
+        "winner": {
+            "trial": winner.trial.number,
+            "digest": winner.trial.user_attrs["digest"],
+            **finalists[0],
+        },
         "finalists": finalists,
         "guards": {g.objective: str(g) for g in guards.guards} if guards else {},
         "coefficients": {

@@ -22,7 +22,7 @@ from studies.console import warn
 from studies.disk import with_room
 from studies.duration import seconds
 from studies.findings import findings
-from studies.fronts import Points, confirmed_front, front_results, write_front
+from studies.fronts import FrontPoints, confirmed_front, front_results, write_front
 from studies.guards import Guards
 from studies.journal import GLOBAL, SEARCH
 from studies.objectives_setup import ObjectiveSet
@@ -128,7 +128,7 @@ def _rows(
     evaluator: Scorer,
     guards: Guards | None,
     rival: Search | None,
-) -> tuple[list[Row], list[Row], Points | None]:
+) -> tuple[list[Row], list[Row], FrontPoints | None]:
     """Every row of the table but the study's own, those of parents, and the rival's front."""
     parents = parent_rows(study, objectives) + published_rows(study, objectives)
     if rival is None:

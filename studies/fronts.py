@@ -23,7 +23,7 @@ from studies.writing import with_provenance
 
 
 @dataclass(frozen=True, slots=True)
-class Points:
+class FrontPoints:
     """The front of one search on the confirm split.
 
     Attributes:
@@ -59,7 +59,7 @@ def confirmed_front(
     values: Values,
     what: str,
     known: Mapping[int, str],
-) -> Points:
+) -> FrontPoints:
     """The finalists that stand on the front of the confirm split.
 
     Args:
@@ -72,13 +72,13 @@ def confirmed_front(
     own = [one for one in finals if one.violation() == 0]
     found = [tuple(values_of(one.confirm, values).values()) for one in own]
     kept = sorted(undominated(found), key=lambda i: [-v for v in found[i]])
-    return Points(search, [own[i] for i in kept], what, known)
+    return FrontPoints(search, [own[i] for i in kept], what, known)
 
 
 def front_results(
     evaluator: Scorer,
-    own: Points,
-    rival: Points | None,
+    own: FrontPoints,
+    rival: FrontPoints | None,
     scored: Mapping[str, ScoredRow],
     parents: Sequence[Row],
 ) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _marks(evaluator: Scorer, parents: Sequence[Row]) -> dict[str, dict[Seen, An
 def write_front(
     study: StudyFile,
     evaluator: Scorer,
-    own: Points,
+    own: FrontPoints,
     scored: Mapping[str, ScoredRow],
     results: Mapping[str, Any],
 ) -> list[Path]:

@@ -39,7 +39,7 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
 ) -> None:
     """Search, confirm, compare: from STUDY to recipe.yaml. Run it again to go on or to re-read.
 
-    Ctrl-C or SIGTERM lets the running trial finish; once more stops at once (exit code 130, 143).
+    Ctrl-C or SIGTERM lets the running block finish; once more stops at once (exit code 130, 143).
     Exit code 1: no candidate holds the guards; the one that breaks them least is written.
     """
     from studies.budget_options import overridden
