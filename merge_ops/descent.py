@@ -4,6 +4,11 @@ import torch
 from torch import Tensor
 
 
+def adam_entries(rows: int, columns: int) -> int:
+    """float32 entries that `adam` holds at most: its C, and seven of the shape of `start`."""
+    return 7 * rows * columns + columns * columns
+
+
 def adam(start: Tensor, c: Tensor, d: Tensor, *, steps: int, lr: float) -> Tensor:
     """Run Adam from `start`, in float32.
 

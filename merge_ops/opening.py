@@ -74,6 +74,11 @@ class Opened:
         """A model's own name of a tensor."""
         return self.shared.names[list(self.checkpoints).index(reference)][name]
 
+    def own_shape(self, name: str) -> torch.Size:
+        """Of the target's own parameter, with those rows that are not merged."""
+        target = self.target
+        return target.model.get_parameter(self.own_name(target.reference, name)).shape
+
     def notes(self) -> list[str]:
         """What the user should know about the models' files and adapters, a line each."""
         adapters = [checkpoint.adapter for checkpoint in self.checkpoints.values()]

@@ -19,6 +19,8 @@ from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import find_method
 from merge_ops.shards import HOST, Shards, on_one, shard, spread
 from merge_ops.sources import Sources
+from merge_ops.spectral import precise_dtype
+from merge_ops.working_sets import fisher_gradients, solving
 
 _PINNABLE = 0.8
 """Share of the free host memory that may be pinned; the rest stays for files and the process."""
@@ -182,6 +184,9 @@ def _items(
         fewer = "fewer choices" if solutions > 1 else ""
         size = solutions * max(sizes.values(), default=0)
         items.append(Item(f"solved task vectors{count}", size, fewer=fewer))
+        items.append(solving(opened, recipe, here, precise_dtype(device).itemsize))
+    if traits.statistics == "fishers" and recipe.statistics is None:  # so they are collected
+        items.append(fisher_gradients(opened, here, itemsize))
     if traits.kept and device.type == "cpu":
         items.append(Item("ranks of magnitudes", int(_RANKS * sum(sizes.values()))))
     base = recipe.base_model if traits.operands == "task_vectors" else None

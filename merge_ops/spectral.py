@@ -14,13 +14,18 @@ _FAINT = 1e-30
 """Task vectors of a smaller squared norm count as zero."""
 
 
-def precise(x: Tensor) -> Tensor:
-    """In float64 on the CPU, in float32 elsewhere.
+def precise_dtype(device: torch.device) -> torch.dtype:
+    """float64 on the CPU, float32 elsewhere.
 
     The eigenvalues of a Gram matrix are squares, so float32 keeps half of their digits. On
     accelerators float64 can be 64 times slower, or missing; the released codes run float32.
     """
-    return x.to(torch.float64 if x.device.type == "cpu" else torch.float32)
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
+def precise(x: Tensor) -> Tensor:
+    """In the dtype that is precise enough on its device."""
+    return x.to(precise_dtype(x.device))
 
 
 def share_of_rank(tau: Tensor, share: float) -> int:
@@ -37,6 +42,15 @@ def svd(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     u, s, vt = torch.linalg.svd(precise(matrix), full_matrices=False)
     solid = s > _NULL * s[:1]
     return u * solid, s * solid, vt * solid[:, None]
+
+
+def svd_entries(rows: int, columns: int) -> int:
+    """Entries that `svd` holds beside its matrix: a copy of it, U and V^T, and LAPACK's own.
+
+    The divide-and-conquer routine asks for three to five times min(m, n)^2; 4 is taken.
+    """
+    smaller = min(rows, columns)
+    return 2 * rows * columns + 5 * smaller * smaller
 
 
 def polar(matrix: Tensor) -> Tensor:
@@ -82,6 +96,11 @@ def normal_matrices(
 def squared_norm(tau: Tensor) -> Tensor:
     """||tau||_F^2, a scalar."""
     return tau.square().sum()
+
+
+def normal_entries(rows: int, columns: int) -> int:
+    """Entries that `normal_matrices` holds at most: D, a factor, C and two Gram matrices."""
+    return 2 * rows * columns + 3 * columns * columns
 
 
 def eigenvalues(c: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,12 +151,27 @@ def spectrum(taus: Sequence[Tensor], norms: Sequence[Tensor], start: Tensor) -> 
     return Spectrum(torch.cat([values, values.new_zeros(n - len(values))]), vectors, ahead, rows)
 
 
+def spectrum_entries(rows: int, columns: int, experts: int) -> int:
+    """Entries that `spectrum` and `filtered` hold at most, theta_0 and the result included.
+
+    `eigenvalues` holds four square matrices: C, its copy that becomes V, and LAPACK's own two.
+    """
+    size, short = rows * columns, rows * experts
+    if short >= columns:
+        square = columns * columns
+        made = size + normal_entries(rows, columns)
+        return max(made, 2 * size + 4 * square, 4 * size + square)
+    held = (1 + experts) * size + rows * short
+    return max((1 + 2 * experts) * size, held + 4 * short * short)
+
+
 def filtered(start: Tensor, of: Spectrum, gain: Tensor) -> Tensor:
     """theta_0 + (D - theta_0 C) g(C), which is theta_0 (I - V f V^T) + D V (f / L) V^T.
 
     The optimum where f = g L is 1, the start where it is 0. With rows it is
-    theta_0 + W g(R R^T) R, the same since R g(R^T R) = g(R R^T) R: V = R^T U / sqrt(L), whose
-    faint columns rounding gives a part along the leading ones, is not needed.
+    theta_0 + W g(R R^T) R, the same since R g(R^T R) = g(R R^T) R.
+    V = R^T U / sqrt(L) is then not needed: rounding gives its faint columns a part along the
+    leading ones.
 
     Args:
         start: theta_0, (m, n).

@@ -8,6 +8,12 @@ from torch import Tensor
 
 from merge_ops.formula import Formula
 
+FLOAT32 = 4
+"""Bytes of an entry of what is solved in float32."""
+
+Working = Callable[[int, int, int, int], int]
+"""`working(rows, columns, experts, precise)`: see `Traits.working`."""
+
 Law = Literal["fixed_base", "symmetric"]
 """Laws that a method may break by definition.
 
@@ -44,6 +50,9 @@ class Traits:
         solve: `solve(taus, **parameters other than the scale)` gives that change in float32, for
             methods whose change is costly: solved once, scaled often. A knob beside the scale
             is then searched over a short list of values.
+        working: `working(rows, columns, experts, precise)` gives the bytes that solving a matrix
+            holds at most, beside its float32 task vectors and whatever the other parameters; an
+            entry of what is solved precisely (float64 on the CPU) takes `precise` bytes.
         operands: what the method works on, and so what the engine keeps of the experts.
         formula: `formula(facts, **parameters)` gives the method as one expression over the
             elements of a tensor, or None where those parameters make it more than that.
@@ -61,6 +70,7 @@ class Traits:
     matrices_only: bool = False
     scale: str | None = None
     solve: Callable[..., Tensor] | None = None
+    working: Working | None = None
     operands: Literal["weights", "task_vectors"] = "weights"
     formula: Callable[..., Formula | None] | None = None
     statistics: Literal["grams", "fishers"] | None = None

@@ -46,7 +46,8 @@ def diagonal_fishers(
             for total, slope in zip(sums.values(), slopes, strict=True):
                 if slope is not None:
                     total += slope.float() ** 2
-    return {name: total / len(items) for name, total in sums.items()}
+            del slopes, slope  # the next gradients need their place
+    return {name: total.div_(len(items)) for name, total in sums.items()}
 
 
 @contextmanager

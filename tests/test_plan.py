@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from merge_ops.errors import UserError
 from merge_ops.memory import free_memory
 from merge_ops.opening import open_models
 from merge_ops.plan import Item, Plan, plan_memory, readable
-from merge_ops.recipe import Entry, Recipe, Source
+from merge_ops.recipe import Entry, MethodGroup, Recipe, Source, StatisticsRef
+from merge_ops.registry import get_op
 from merge_ops.residency import Runtime, load_resident, plan_models
 from tests.tiny import save, tiny_llama
 
@@ -123,6 +125,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LAYER = 2 * 16 + 16 * 16 + 2 * 8 * 16 + 16 * 16 + 3 * 24 * 16
 PARAMETERS = 2 * 32 * 16 + 2 * LAYER + 16
 
+# Embeddings and head are the largest: U and V^T of two experts and of what is kept of them, then V
+# (16, 16) beside U again, its copy, two factors and LAPACK's 4 x 16^2; 8 bytes each. U is as much.
+TSV = 8 * (3 * (32 * 16 + 16 * 16) + 2 * 32 * 16 + 5 * 16 * 16)
+FISHER = (2 + 4) * PARAMETERS + 2 * 4 * 32 * 16
+
 
 @pytest.mark.parametrize(
     ("method", "dtype", "out", "extra"),
@@ -130,7 +137,13 @@ PARAMETERS = 2 * 32 * 16 + 2 * LAYER + 16
         ("linear", "float32", None, {}),
         ("linear", "bfloat16", "float32", {}),
         ("ties", "bfloat16", None, {"ranks of magnitudes": int(0.1 * 3 * 2 * PARAMETERS)}),
-        ("tsv", "float32", "bfloat16", {"solved task vectors": 4 * PARAMETERS}),
+        (
+            "tsv",
+            "float32",
+            "bfloat16",
+            {"solved task vectors": 4 * PARAMETERS, "solving one tensor (tsv)": TSV},
+        ),
+        ("fisher", "bfloat16", None, {"gradients and Fisher diagonals": FISHER}),
     ],
 )
 def test_a_tiny_model_counted_by_hand(
@@ -149,6 +162,31 @@ def test_a_tiny_model_counted_by_hand(
         "expert b": each,
     }
     assert set(plan.places) == {"device"}
+
+
+def test_solving_is_planned_for_the_matrices_that_the_method_solves(tiny: Path) -> None:
+    """Not for those of another group, nor beyond what lies there: too little is refused."""
+    recipe = recipe_of(tiny, "ties", "float32")
+    layer = MethodGroup("swudi", filter="layers.1.self_attn.k_proj")
+    recipe = replace(recipe, groups=(layer,))
+    opened = open_models(recipe)
+    plan = plan_models(opened, recipe, Runtime())
+    working = get_op("swudi").traits.working
+    assert working is not None
+    held = {item.what: item.size for item in plan.items}
+    assert held["solving one tensor (swudi)"] == working(8, 16, 2, 8)
+    fixed = sum(item.size for item in plan.items if not item.movable)
+    assert plan_models(opened, recipe, Runtime(memory=fixed)).total("device") == fixed
+    with pytest.raises(UserError, match=r"solving one tensor \(swudi\) .* free"):
+        plan_models(opened, recipe, Runtime(memory=fixed - 1))
+
+
+def test_gradients_are_planned_only_while_diagonals_are_collected(tiny: Path) -> None:
+    recipe = recipe_of(tiny, "fisher", "float32")
+    named = replace(recipe, statistics=StatisticsRef("fishers.safetensors", "0" * 64))
+    for one, counted in ((recipe, True), (named, False)):
+        plan = plan_models(open_models(one), one, Runtime())
+        assert any("gradients" in item.what for item in plan.items) == counted
 
 
 def test_the_plan_is_said_before_anything_is_loaded_and_too_little_is_refused(tiny: Path) -> None:

@@ -5,19 +5,21 @@ from typing import Literal
 
 from torch import Tensor
 
-from merge_ops.descent import adam, sgd
+from merge_ops.descent import adam, adam_entries, sgd
 from merge_ops.knobs import Scale
 from merge_ops.registry import merge_op
 from merge_ops.spectral import (
+    normal_entries,
     normal_matrices,
     precise,
     share_of_rank,
     squared_norm,
     svd,
+    svd_entries,
     truncated,
 )
 from merge_ops.task_vectors import add_scaled, mean, task_vectors
-from merge_ops.traits import Traits
+from merge_ops.traits import FLOAT32, Traits
 
 Variant = Literal["lora", "full"]
 RankShare = float | Literal["1/N"]
@@ -46,10 +48,23 @@ def solve_optmerge(
     return sgd(middle, c, d, steps=steps, lr=1e-4, momentum=0.9)
 
 
+def _working(rows: int, columns: int, experts: int, precise: int) -> int:
+    """Precise task vectors, factors and targets, their mean; then the most that a step adds."""
+    size, square = rows * columns, columns * columns
+    decomposed = precise * svd_entries(rows, columns)  # of the last target, which is not there yet
+    descent = precise * (2 * size + square) + FLOAT32 * adam_entries(rows, columns)
+    made = precise * normal_entries(rows, columns)
+    return precise * (3 * experts + 1) * size + max(decomposed, descent, made)
+
+
 @merge_op(
     paper="Wei et al., OptMerge: unifying multimodal LLM capabilities, arXiv:2505.19892",
     traits=Traits(
-        matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_optmerge
+        matrices_only=True,
+        operands="task_vectors",
+        scale="lambda",
+        solve=solve_optmerge,
+        working=_working,
     ),
 )
 def optmerge(

@@ -9,10 +9,17 @@ from torch import Tensor
 
 from merge_ops.knobs import Knob, Scale
 from merge_ops.registry import merge_op
-from merge_ops.spectral import Spectrum, filtered, precise, spectrum, squared_norm
+from merge_ops.spectral import (
+    Spectrum,
+    filtered,
+    precise,
+    spectrum,
+    spectrum_entries,
+    squared_norm,
+)
 from merge_ops.spectral_rank import effective_rank
 from merge_ops.task_vectors import add_scaled, mean, task_vectors
-from merge_ops.traits import Traits
+from merge_ops.traits import FLOAT32, Traits
 
 _PAPER = (
     "Closed-form spectral regularization for multi-task model merging, "
@@ -56,9 +63,24 @@ def _spectrum(taus: Sequence[Tensor], init: Init) -> tuple[Tensor, Spectrum, Ten
     return start, found, found.values.clamp_min(_LEAST)
 
 
+def _working_swudi(rows: int, columns: int, experts: int, _: int) -> int:
+    return FLOAT32 * spectrum_entries(rows, columns, experts)
+
+
+def _working_aswudi(rows: int, columns: int, experts: int, precise: int) -> int:
+    """The same precisely, with precise task vectors."""
+    return precise * (experts * rows * columns + spectrum_entries(rows, columns, experts))
+
+
 @merge_op(
     paper=_PAPER,
-    traits=Traits(matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_swudi),
+    traits=Traits(
+        matrices_only=True,
+        operands="task_vectors",
+        scale="lambda",
+        solve=solve_swudi,
+        working=_working_swudi,
+    ),
 )
 def swudi(
     base: Tensor,
@@ -85,7 +107,13 @@ def swudi(
 
 @merge_op(
     paper=_PAPER,
-    traits=Traits(matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_aswudi),
+    traits=Traits(
+        matrices_only=True,
+        operands="task_vectors",
+        scale="lambda",
+        solve=solve_aswudi,
+        working=_working_aswudi,
+    ),
 )
 def aswudi(
     base: Tensor,

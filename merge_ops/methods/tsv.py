@@ -7,7 +7,7 @@ from torch import Tensor
 
 from merge_ops.knobs import Scale
 from merge_ops.registry import merge_op
-from merge_ops.spectral import polar, share_of_rank, svd
+from merge_ops.spectral import polar, share_of_rank, svd, svd_entries
 from merge_ops.task_vectors import add_scaled, mean, task_vectors
 from merge_ops.traits import Traits
 
@@ -24,9 +24,27 @@ def solve_tsv(taus: Sequence[Tensor]) -> Tensor:
     return ((polar(u) * s) @ polar(vt)).float()  # TSV-M: Procrustes on U and on V
 
 
+def _working(rows: int, columns: int, experts: int, precise: int) -> int:
+    """All experts' U and V^T, those of the triples kept, and the decomposition of one of these.
+
+    Their own decompositions, one after another, hold less: the others' are not there yet.
+    """
+    smaller = min(rows, columns)
+    held = (experts + 1) * (rows * columns + smaller * smaller)
+    left = svd_entries(rows, smaller)
+    right = rows * smaller + svd_entries(smaller, columns)
+    return precise * (held + max(left, right))
+
+
 @merge_op(
     paper="Gargiulo et al., Task Singular Vectors, arXiv:2412.00081",
-    traits=Traits(matrices_only=True, operands="task_vectors", scale="alpha", solve=solve_tsv),
+    traits=Traits(
+        matrices_only=True,
+        operands="task_vectors",
+        scale="alpha",
+        solve=solve_tsv,
+        working=_working,
+    ),
 )
 def tsv(base: Tensor, experts: Sequence[Tensor], /, *, alpha: Scale = 1.0) -> Tensor:
     """theta_0 + alpha U_perp S V_perp^T.

@@ -6,20 +6,21 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from merge_ops.descent import adam
+from merge_ops.descent import adam, adam_entries
 from merge_ops.knobs import Scale
 from merge_ops.registry import merge_op
 from merge_ops.spectral import (
     Spectrum,
     eigenvalues,
     filtered,
+    normal_entries,
     normal_matrices,
     precise,
     solid_values,
     squared_norm,
 )
 from merge_ops.task_vectors import add_scaled, mean, task_vectors, weighted_sum
-from merge_ops.traits import Traits
+from merge_ops.traits import FLOAT32, Traits
 
 Solver = Literal["closed_form", "adam"]
 
@@ -45,9 +46,24 @@ def solve_wudi(
     return filtered(start, Spectrum(values, vectors, ahead), gain).float()
 
 
+def _working(rows: int, columns: int, experts: int, precise: int) -> int:
+    """Precise task vectors and their sum; then what either solver adds, whichever is more."""
+    size, square = rows * columns, columns * columns
+    closed = precise * (size + max(4 * square, 2 * size + 2 * square))
+    descent = precise * (size + square) + FLOAT32 * adam_entries(rows, columns)
+    made = precise * normal_entries(rows, columns)
+    return precise * (experts + 1) * size + max(closed, descent, made)
+
+
 @merge_op(
     paper="Cheng et al., Whoever started the interference should end it, arXiv:2503.08099",
-    traits=Traits(matrices_only=True, operands="task_vectors", scale="lambda", solve=solve_wudi),
+    traits=Traits(
+        matrices_only=True,
+        operands="task_vectors",
+        scale="lambda",
+        solve=solve_wudi,
+        working=_working,
+    ),
 )
 def wudi(
     base: Tensor,
