@@ -153,7 +153,7 @@ class _LightActors:
                 time.sleep(seconds)
                 return os.getpid()
 
-        actor = self.ray.remote(Sleeper).options(num_cpus=0).remote()
+        actor = self.ray.remote(Sleeper).options(num_cpus=0, enable_task_events=False).remote()
         return _LightHandle(actor, self)
 
     def nodes(self) -> Any:

@@ -27,13 +27,13 @@ def out_problems(config: StudyConfig, path: Path, template: Recipe) -> Problems:
     out = out_folder(config, path.parent)
     if str(config.out).startswith("~"):
         return [(("out",), "out: must be a path relative to this file, or absolute, without ~")]
-    lost = harm(out, _inputs(config, path, template), template.references())
+    lost = harm(out, inputs(config, path, template), template.references())
     if lost is None:
         return []
     return [((key,), f"{key}: a study has a folder of its own, but for {str(out)!r} {lost}")]
 
 
-def _inputs(config: StudyConfig, path: Path, template: Recipe) -> Iterator[Path]:
+def inputs(config: StudyConfig, path: Path, template: Recipe) -> Iterator[Path]:
     """Files and folders that the study reads besides its models."""
     folder = path.parent
     yield path

@@ -19,6 +19,7 @@ from studies.statistics import attach
 from studies.tasks import objective_tasks
 from studies.workers.block_plan import block_plan, variants
 from studies.workers.protocol import Answer, Facts, Order, Piece
+from studies.workers.relocation import relocated
 
 
 @dataclass(slots=True)
@@ -28,10 +29,12 @@ class Bench:
     Attributes:
         evaluator: on the live model.
         variants: sets of objectives by name.
+        root: what stands before the coordinator's paths on this node, where files were shipped.
     """
 
     evaluator: Evaluator
     variants: Mapping[str, tuple[Objective, ...]]
+    root: str = ""
     _written: Recipe | None = None
 
     def facts(self) -> Facts:
@@ -60,7 +63,7 @@ class Bench:
         start = time.perf_counter()
         if piece.recipe != self._written:
             self._written = None  # whatever happens now, the old one is no longer there
-            self.evaluator.resident.become(piece.recipe)
+            self.evaluator.resident.become(relocated(piece.recipe, self.root))
             self._written = piece.recipe
         built = time.perf_counter()
         chosen = self.variants[piece.variant]
@@ -69,8 +72,12 @@ class Bench:
         return Answer(scores, built - start, time.perf_counter() - built)
 
 
-def open_bench(order: Order) -> Bench:
+def open_bench(order: Order, root: str = "") -> Bench:
     """Load a study's models and data.
+
+    Args:
+        order: with the paths of this node.
+        root: see `Bench`.
 
     Raises:
         UserError: they are not there, or are not those of the coordinator.
@@ -96,7 +103,7 @@ def open_bench(order: Order) -> Bench:
     evaluator = Evaluator(
         resident, objectives.main, study.out, order.identities, tasks, engine, objectives.smooth
     )
-    return Bench(evaluator, named)
+    return Bench(evaluator, named, root)
 
 
 def _as_ordered(study: StudyFile, order: Order) -> StudyFile:

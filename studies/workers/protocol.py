@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from merge_ops.recipe import Recipe
 from objectives.records import Split
@@ -91,6 +91,8 @@ class Order:
         data: digest of the examples and blocks, as the coordinator made them.
         threads: of the CPU, unless the study says how many.
         shard: spread the live model over all devices that the worker sees.
+        needs: local files and folders that a worker reads, absolute.
+        cargo: what they hold, for a node that lacks some; see `studies.workers.shipping`.
     """
 
     file: str
@@ -100,6 +102,8 @@ class Order:
     data: str
     threads: int = 1
     shard: bool = False
+    needs: tuple[str, ...] = ()
+    cargo: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,18 +18,33 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Paths that this node does not have."""
+
+    paths: list[str]
+
+
 class BenchActor:
     """A bench in a process of its own; users' mistakes come back as refusals, all else raises."""
 
     def __init__(self) -> None:
         self._bench: Bench | None = None
 
-    def open(self, order: Order) -> Facts | Refusal:
-        """Load models and data."""
+    def open(self, order: Order) -> Facts | Refusal | Absent:
+        """Load models and data; what the node lacks is asked for once."""
         from studies.workers.bench import open_bench
+        from studies.workers.shipping import cache_folder, lacking, unload
 
+        absent, root = lacking(order.needs), ""
+        if absent and order.cargo is None:
+            return Absent(absent)
         try:
-            self._bench = open_bench(order)
+            if absent:
+                import ray
+
+                order, root = unload(ray.get, order, cache_folder())
+            self._bench = open_bench(order, root)
         except (UserError, ObjectiveError) as error:
             return Refusal(str(error))
         return self._bench.facts()

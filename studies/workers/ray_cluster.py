@@ -56,6 +56,7 @@ def connected(address: str | None, cpus: int) -> Iterator[Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {
+            "address": "local",  # else Ray would join a cluster that runs on this machine already
             "num_cpus": max(cpus, os.cpu_count() or 1),
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE,

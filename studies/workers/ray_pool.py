@@ -10,7 +10,7 @@ from typing import Any
 from merge_ops.errors import UserError
 from studies.console import warn
 from studies.workers.protocol import Done, Event, Facts, Lost, Piece, Refused
-from studies.workers.ray_actor import Refusal
+from studies.workers.ray_actor import Absent, Refusal
 from studies.workers.ray_cluster import Node, nodes
 
 _LOOK = 2.0  # seconds between two looks at the cluster
@@ -72,13 +72,16 @@ class RayPool:
     Attributes:
         ray: the module, connected.
         make: starts an actor on a node, given the number of CPUs and GPUs.
+        order: what the actors are told to open.
         room: for each worker.
+        ship: the order with all files, for nodes that lack some.
     """
 
     ray: Any
     make: Callable[[Node, Room], Any]
     order: Any
     room: Room
+    ship: Callable[[], Any] | None = None
     facts: Facts | None = None
     left_out: dict[str, str] = field(default_factory=dict)
     lost: int = 0
@@ -89,6 +92,7 @@ class RayPool:
     _looked: float = float("-inf")
     _nobody_since: float | None = None
     _made: int = 0
+    _shipped: Any = None
 
     def idle(self) -> Sequence[str]:
         """Those that wait for work."""
@@ -170,6 +174,8 @@ class RayPool:
         piece, one.piece = one.piece, None
         if isinstance(said, BaseException):
             return self._bury(one, piece, one.dropped or _words(said))
+        if isinstance(said, Absent):
+            return self._supply(one, said)
         if isinstance(said, Facts):
             one.ready = True
             self.facts = self.facts or said
@@ -183,6 +189,16 @@ class RayPool:
         if isinstance(said, Refusal):
             return [Refused(worker, piece, said.reason)]
         return [Done(worker, piece, said)]
+
+    def _supply(self, one: Worker, absent: Absent) -> list[Event]:
+        """Let a worker open again, with the files that its node lacks; they are read once."""
+        if self._shipped is None:
+            if self.ship is None:
+                return self._bury(one, None, f"its node lacks {absent.paths[0]}")
+            warn(f"{one.node.address} lacks {absent.paths[0]}: the study's files are sent there")
+            self._shipped = self.ship()
+        self._listen(one.name, one.actor.open.remote(self._shipped))
+        return []
 
     def _bury(self, one: Worker, piece: Piece | None, reason: str) -> list[Event]:
         """A worker is gone; its node is left out if that happens again and again."""
@@ -264,6 +280,7 @@ def actor_maker(ray: Any) -> Callable[[Node, Room], Any]:
         return kind.options(
             num_cpus=room.cpus,
             num_gpus=room.gpus,
+            enable_task_events=False,  # what nobody reads costs the coordinator CPU at each call
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         ).remote()
 

@@ -4,11 +4,14 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from merge_ops.errors import UserError
+from merge_ops.references import split_adapter
 from merge_ops.rewriting import find_method
 from studies.console import warn
 from studies.objectives_setup import ObjectiveSet
+from studies.out_folder import inputs
 from studies.setup import StudyFile
 from studies.workers.bench import open_bench
 from studies.workers.block_plan import block_plan
@@ -18,6 +21,7 @@ from studies.workers.ray_cluster import connected, nodes
 from studies.workers.ray_pool import RayPool, Room, actor_maker
 from studies.workers.remote import RemoteEvaluator
 from studies.workers.scheduler import Scheduler
+from studies.workers.shipping import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ def remote_evaluator(
         identities=dict(known),
         host=socket.gethostname(),
         data=plan.digest(),
+        needs=local_files(study),
     )
     with ExitStack() as stack:
         if crew is None:
@@ -92,7 +97,8 @@ def _pool(study: StudyFile, crew: Crew, order: Order) -> Iterator[RayPool]:
     """Ray's workers, as they start; ended in the end."""
     with connected(crew.address, order.threads * (crew.workers or 1)) as ray:
         room = _room(study, crew, sum(node.gpus for node in nodes(ray)), order.threads)
-        pool = RayPool(ray, actor_maker(ray), replace(order, shard=room.gpus > 1), room)
+        order = replace(order, shard=room.gpus > 1)
+        pool = RayPool(ray, actor_maker(ray), order, room, lambda: load(ray.put, order))
         on = f"{room.gpus} GPUs" if room.gpus else f"{room.cpus} CPUs"
         count = "as many workers as fit" if room.workers is None else f"{room.workers} workers"
         warn(f"{study.config.name}: {count}, {on} each")
@@ -100,6 +106,19 @@ def _pool(study: StudyFile, crew: Crew, order: Order) -> Iterator[RayPool]:
             yield pool
         finally:
             pool.close()
+
+
+def local_files(study: StudyFile) -> tuple[str, ...]:
+    """Local files and folders that a worker reads, absolute and each once."""
+    found = [str(path.resolve()) for path in inputs(study.config, study.file.path, study.template)]
+    for reference in study.template.references():
+        found += [part for part in split_adapter(reference, study.folder) if part]
+    if study.template.statistics is not None:
+        found.append(study.template.statistics.path)
+    for objective in study.config.objectives:
+        tasks = getattr(objective, "tasks_folder", None)
+        found += [str((study.folder / tasks).resolve())] if tasks else []
+    return tuple(dict.fromkeys(path for path in found if Path(path).is_absolute()))
 
 
 def _room(study: StudyFile, crew: Crew, gpus: float, threads: int) -> Room:
