@@ -50,7 +50,6 @@ STUDY: dict[str, Any] = {
             "split": {"selection": 4, "confirm": 4, "test": 4},
         },
     ],
-    "front": ["o", "p"],
     "sampler": "tpe",
     "warm_start": ["linear_grid"],
     "budget": {"trials": 9, "timeout": "8h", "items": 4000, "target": 0.9, "patience": 30},
@@ -83,6 +82,14 @@ SMALL: dict[str, Any] = {
 }
 """A study of few keys, which is read sooner."""
 
+FRONT: dict[str, Any] = {
+    **SMALL,
+    "objectives": [*SMALL["objectives"], {**SMALL["objectives"][0], "name": "p"}],
+    "front": ["o", "p"],
+    "sampler": "nsga2",
+}
+"""A study of what `refine` cannot stand beside."""
+
 RECIPE: dict[str, Any] = {
     "merge_method": "ties",
     "base_model": "models/base",
@@ -103,6 +110,9 @@ RECIPE: dict[str, Any] = {
     },
 }
 """A recipe that names nearly every key, and is valid."""
+
+WHOLE = (("study", STUDY), ("study", FRONT), ("recipe", RECIPE))
+"""Files that are valid, by kind."""
 
 NUMBERS = ["'3'", "[3]", "{a: 3}", "true", ".nan", "-.inf", "1e999", "9" * 5000, "-1", "!!foo 3"]
 WRONG = {

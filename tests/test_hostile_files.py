@@ -9,7 +9,7 @@ import pytest
 
 from studies import cli
 from tests import hostile
-from tests.hostile import RECIPE, STUDY, Hostile, dumped
+from tests.hostile import WHOLE, Hostile, dumped
 
 FREE = {
     "parameters.lambda": {"-1", "[3]"},
@@ -40,7 +40,7 @@ OPEN = {"parameters", "search.freeze", "objectives.0.columns"}
 def made() -> list[Hostile]:
     """Cases from the schema."""
     found: list[Hostile] = []
-    for kind, whole in (("study", STUDY), ("recipe", RECIPE)):
+    for kind, whole in WHOLE:
         found += hostile.values(kind, whole, FREE)
         found += hostile.keys(kind, whole, OPEN)
     return found
@@ -124,7 +124,7 @@ def test_there_are_enough_of_them() -> None:
 def test_the_whole_files_are_valid_but_for_their_models(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for kind, whole in (("study", STUDY), ("recipe", RECIPE)):
+    for kind, whole in WHOLE:
         case = Hostile("good", kind, dumped(whole).encode())
         _, said = refusal(case, folder, monkeypatch, capfd)
         assert "hostile.yaml:" not in said
