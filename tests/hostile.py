@@ -84,8 +84,8 @@ SMALL: dict[str, Any] = {
 
 FRONT: dict[str, Any] = {
     **SMALL,
-    "objectives": [*SMALL["objectives"], {**SMALL["objectives"][0], "name": "p"}],
-    "front": ["o", "p"],
+    "objectives": [STUDY["objectives"][1], {**STUDY["objectives"][1], "name": "q"}],
+    "front": ["p", "q"],
     "sampler": "nsga2",
 }
 """A study of what `refine` cannot stand beside."""

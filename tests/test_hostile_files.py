@@ -9,7 +9,7 @@ import pytest
 
 from studies import cli
 from tests import hostile
-from tests.hostile import WHOLE, Hostile, dumped
+from tests.hostile import RECIPE, WHOLE, Hostile, dumped
 
 FREE = {
     "parameters.lambda": {"-1", "[3]"},
