@@ -227,11 +227,15 @@ def _search(situation: Situation, plan: SearchPlan, items: int) -> dict[str, Any
                 Interruption(),
                 run.on_trial,
             )
-        told = {"items": run.used, "incumbents": run.incumbents, "trials": len(ledger.trials)}
+        told: dict[str, Any] = {
+            "items": run.used,
+            "incumbents": run.incumbents,
+            "trials": len(ledger.trials),
+        }
         told |= _winner(situation, plan.space, ledger)
         if plan.racer:
             told["racing"] = saved(ledger.trials)
-            told |= _wrong_stops(situation, plan.space, ledger)
+            told["wrong"] = _wrong_stops(situation, plan.space, ledger)
         return told
 
 
@@ -247,13 +251,13 @@ def _winner(situation: Situation, space: SearchSpace, ledger: Ledger) -> dict[st
     return {**{k: round(v, 5) for k, v in figures.items()}, "bits": bits(test)}
 
 
-def _wrong_stops(situation: Situation, space: SearchSpace, ledger: Ledger) -> dict[str, int]:
+def _wrong_stops(situation: Situation, space: SearchSpace, ledger: Ledger) -> int:
     """How many of the true best five racing stopped; among equals those that it let through."""
     scores = []
     for trial in ledger.trials:
         sets = situation.scores.sets(space.decode(trial.params), "selection")
         scores.append((round(combined(sets), 9), is_whole(trial)))
-    return {"wrong": sum(not whole for _, whole in sorted(scores, reverse=True)[:_TOP])}
+    return sum(not whole for _, whole in sorted(scores, reverse=True)[:_TOP])
 
 
 if __name__ == "__main__":
