@@ -67,11 +67,12 @@ def study_page(uri: str, ledger: str) -> str | None:
         return None
     # MLflow sorts columns by name: with the categories too, the score would stand out of sight.
     shown = [key for key in sorted(best[0].data.metrics) if "/" not in key and "." not in key]
+    tags = [f"tags.`{tag}`" for tag in ("guards", "source") if tag in best[0].data.tags]
     view = {
         "searchFilter": own,
         "orderByKey": "metrics.`score`",
         "orderByAsc": False,
-        "selectedColumns": [f"metrics.`{key}`" for key in shown] + ["tags.`source`"],
+        "selectedColumns": [f"metrics.`{key}`" for key in shown] + tags,
     }
     experiment = best[0].info.experiment_id
     client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{_VIEW}", json.dumps(view))

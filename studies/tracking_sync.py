@@ -12,6 +12,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.feasibility import value_of
+from search.racing import STOPPED
 from studies.tracking_store import (
     KIND,
     LEDGER,
@@ -21,10 +22,12 @@ from studies.tracking_store import (
     open_client,
     open_experiment,
 )
-from studies.trial_facts import named_values
+from studies.trial_facts import COPY_OF, GUARDS, named_values, standing_of
 
 _NUMBER, _DONE = "trial", "done"
 """Names of tags."""
+_TOLD = ("source", "digest", "reason", COPY_OF, STOPPED)
+"""Attributes of trials that are tags too."""
 _PARAMS, _METRICS = 100, 800  # a server takes no more of them in one call
 _LONGEST_TAG = 5000  # characters
 
@@ -166,9 +169,10 @@ class Experiment:
 
 def _facts(trial: FrozenTrial) -> dict[str, str]:
     """A trial's tags, by name."""
-    known = [key for key in ("source", "digest", "reason") if key in trial.user_attrs]
+    known = [key for key in _TOLD if key in trial.user_attrs]
     facts = {str(key): str(trial.user_attrs[key])[:_LONGEST_TAG] for key in known}
-    return {"state": trial.state.name} | facts
+    guards = {GUARDS: standing} if (standing := standing_of(trial)) else {}
+    return {"state": trial.state.name} | facts | guards
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:

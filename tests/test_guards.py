@@ -19,6 +19,7 @@ from search.samplers import make_proposer
 from search.selection import confirm, finalists
 from studies.ledger import read_trials
 from studies.paths import PARENTS, RECIPE
+from studies.report.charts import budget, history
 from studies.report.page import write_report
 from studies.run import run_study
 from studies.setup import read_study
@@ -69,6 +70,17 @@ def test_what_keeps_its_constraints_stands_before_what_does_not() -> None:
     assert [feasible(t) for t in trials] == [False, True, True, False]
     assert violation(trials[3]) == 0.1
     assert [t.number for t in finalists(trials, 3)] == [2, 1, 3]
+
+
+def test_the_best_so_far_is_of_trials_that_hold() -> None:
+    trials = [trial(0, 0.9, 0.2), trial(1, 0.4, -0.1), trial(2, 0.5, 0.0), trial(3, 0.8, 0.1)]
+    drawn = history(trials, "search", "history")
+    assert [row[0] for row in drawn.rows] == ["1", "2"]
+    assert "2 do not hold all guards" in drawn.alt
+    assert [row[2] for row in budget({"search": trials}).rows] == ["40.0", "50.0"]
+    none = trials[:1]
+    assert "none holds all guards" in history(none, "search", "history").alt
+    assert "none holds all guards" in budget({"search": none}).alt
 
 
 def test_the_winner_is_chosen_among_those_that_hold_on_confirm() -> None:

@@ -65,3 +65,13 @@ def test_nothing_is_wider_than_the_screen(
     assert scrolled <= inner
     assert drawn >= 5
     assert lowest > 80, "a chart has collapsed"
+
+
+def test_nothing_is_wider_than_the_paper(browser: str, page: str, tmp_path: Path) -> None:
+    """The print style, at the width of A4 between Chromium's margins."""
+    assert page.count("@media print") == 1
+    printed = page.replace("@media print", "@media all")
+    scrolled, inner, lowest, drawn = found_by(browser, printed, 718, tmp_path)
+    assert scrolled <= inner == 718
+    assert drawn >= 5
+    assert lowest > 80, "a chart has collapsed"

@@ -5,7 +5,18 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from studies.report.drawing import BEST, INK, PALE, POINT, Chart, legend, new_figure, scatter
+from search.feasibility import feasible
+from studies.report.drawing import (
+    BEST,
+    INK,
+    PALE,
+    POINT,
+    Chart,
+    hollow,
+    legend,
+    new_figure,
+    scatter,
+)
 from studies.report.importance import Importance
 from studies.trial_facts import examples_of, figures_of, value_of
 
@@ -19,25 +30,28 @@ def percent(value: float) -> str:
 
 
 def history(trials: Sequence[FrozenTrial], title: str, name: str) -> Chart:
-    """Score over trials, and the best so far."""
+    """Score over trials, hollow where guards are not held, and the best so far that holds them."""
     figure, axis = new_figure()
     scored = [(t, v) for t in trials if (v := value_of(t)) is not None]
+    kept = [(t, v) for t, v in scored if feasible(t)]
     for warm, colour, label in ((True, PALE, "published grid"), (False, POINT, "searched")):
-        own = [(t.number, 100 * v) for t, v in scored if (t.user_attrs["source"] == _WARM) == warm]
+        own = [(t.number, 100 * v) for t, v in kept if (t.user_attrs["source"] == _WARM) == warm]
         if own:
             scatter(axis, [n for n, _ in own], [v for _, v in own], colour, label)
-    steps = _improvements(scored)
-    ends = [*steps, (scored[-1][0], steps[-1][1])]
+    broken = [(t.number, 100 * v) for t, v in scored if not feasible(t)]
+    if broken:
+        hollow(axis, [n for n, _ in broken], [v for _, v in broken], "guards not held")
+    steps = _improvements(kept)
+    ends = [*steps, (scored[-1][0], steps[-1][1])] if steps else []
     axis.step([t.number for t, _ in ends], [100 * v for _, v in ends], where="post", color=BEST)
     axis.plot([], [], color=BEST, label="best so far")
     axis.set(xlabel="trial", ylabel="score on the selection split, %")
     legend(axis, "lower right")
-    best = steps[-1]
     return Chart(
         name,
         f"{title.capitalize()}: score of every trial. The data lists the best so far.",
-        f"Scatter of score over {len(scored)} trials of the {title}; the best so far rises from "
-        f"{percent(steps[0][1])} to {percent(best[1])} at trial {best[0].number}.",
+        f"Scatter of score over {len(scored)} trials of the {title}; {_rise(steps)}"
+        + (f" {len(broken)} do not hold all guards." if broken else ""),
         figure,
         ("trial", "score %", "proposed by"),
         [(str(t.number), percent(v), str(t.user_attrs["source"])) for t, v in steps],
@@ -54,11 +68,15 @@ def budget(searches: Mapping[str, Sequence[FrozenTrial]]) -> Chart:
         for trial in trials:
             seen += examples_of(trial)
             value = value_of(trial)
-            if value is not None and value > best:
+            if value is not None and value > best and feasible(trial):
                 best = value
                 x.append(seen)
                 y.append(100 * value)
                 rows.append((title, f"{seen:,}", percent(value)))
+        if not y:
+            axis.plot([], [], color=colour, ls=dashes, label=title)
+            ends.append(f"{title}: none holds all guards after {seen:,}")
+            continue
         axis.step([*x, seen], [*y, y[-1]], where="post", color=colour, ls=dashes, label=title)
         ends.append(f"{title}: {percent(best)} after {seen:,}")
     axis.set(xlabel="examples scored", ylabel="best so far, %")
@@ -70,6 +88,16 @@ def budget(searches: Mapping[str, Sequence[FrozenTrial]]) -> Chart:
         figure,
         ("search", "examples scored", "best so far %"),
         rows,
+    )
+
+
+def _rise(steps: Sequence[tuple[FrozenTrial, float]]) -> str:
+    """How far the best so far came, in words."""
+    if not steps:
+        return "none holds all guards."
+    (_, first), (trial, last) = steps[0], steps[-1]
+    return (
+        f"the best so far rises from {percent(first)} to {percent(last)} at trial {trial.number}."
     )
 
 

@@ -68,6 +68,20 @@ def scatter(axis: Any, x: Sequence[float], y: Sequence[float], colour: str, labe
     )
 
 
+def hollow(axis: Any, x: Sequence[float], y: Sequence[float], label: str) -> None:
+    """Points that do not count."""
+    axis.scatter(
+        x,
+        y,
+        s=14,
+        facecolors="none",
+        edgecolors=PALE,
+        lw=0.8,
+        label=label,
+        rasterized=len(x) > _MANY,
+    )
+
+
 def legend(axis: Any, place: str) -> None:
     """Without a frame, in the page's ink."""
     axis.legend(loc=place, frameon=False, fontsize=9, labelcolor=INK)

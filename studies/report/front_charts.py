@@ -9,7 +9,17 @@ from optuna.trial import FrozenTrial
 from search.feasibility import feasible
 from search.front import front_of, growth
 from studies.report.charts import percent
-from studies.report.drawing import BEST, INK, PALE, POINT, Chart, legend, new_figure, scatter
+from studies.report.drawing import (
+    BEST,
+    INK,
+    PALE,
+    POINT,
+    Chart,
+    hollow,
+    legend,
+    new_figure,
+    scatter,
+)
 from studies.report.markup import table
 from studies.trial_facts import named_values
 
@@ -93,10 +103,7 @@ def _selection(
             scatter(axis, *_axes(own, pair), colour, label)
     broken = [p for t, p in points if not feasible(t)]
     if broken:
-        x, y = _axes(broken, pair)
-        axis.scatter(
-            x, y, s=14, facecolors="none", edgecolors=PALE, lw=0.8, label="breaks a guard"
-        )
+        hollow(axis, *_axes(broken, pair), "guards not held")
     found = front_of(trials)
     own = sorted((named_values(t) for t in found), key=lambda p: p[pair[0]])
     axis.plot(*_axes(own, pair), "o-", color=BEST, ms=5, lw=1, label="beaten by none")

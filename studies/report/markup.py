@@ -43,8 +43,9 @@ def _cell(text: str) -> str:
 def figure(chart: Chart) -> str:
     """A chart with its caption, its words and its data."""
     width = chart.figure.get_size_inches()[0] * 72
+    broad = " class=broad" if _least(width) else ""
     return (
-        f'<figure><div class="wide" tabindex="0"><div class="chart" role="img" '
+        f'<figure{broad}><div class="wide" tabindex="0"><div class="chart" role="img" '
         f'aria-label="{escape(chart.alt, quote=True)}" '
         f'style="max-width:{1.45 * width:.0f}px;min-width:{_least(width):.0f}px">'
         f"{svg(chart)}</div></div><figcaption>{escape(chart.caption)}</figcaption>"

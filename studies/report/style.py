@@ -18,6 +18,7 @@ ul{padding-left:1.2rem}
 .charts{display:grid;gap:1.5rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr))}
 .charts>*{min-width:0}
 figure{margin:0}
+figure.broad{grid-column:1/-1}
 .chart svg{display:block;width:100%;height:auto}
 table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums;margin:.6rem 0}
 caption{text-align:left;font-weight:600}
@@ -32,9 +33,13 @@ details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}
 pre{background:var(--panel);padding:.75rem;border-radius:.4rem;overflow-x:auto;font-size:.87rem}
 footer{margin-top:3rem;border-top:1px solid var(--line);font-size:.87rem}
 :focus-visible{outline:2px solid var(--mark);outline-offset:2px}
-@media print{:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#f2f2f2;--warn:#eee}
-body{max-width:none;padding:0;font-size:10pt}section,figure,tr{break-inside:avoid}
-section{break-inside:auto}h2{break-after:avoid}.wide,pre{overflow:visible}
-table{font-size:7.5pt}th,td{white-space:normal;padding:.15rem .3rem}
+@media print{:root{color-scheme:light}
+:root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#f2f2f2;--warn:#eee}
+body{max-width:none;padding:0;font-size:10pt}figure,table,tr,pre,li{break-inside:avoid}
+h2{break-after:avoid}.wide,pre{overflow:visible}
+.charts{grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.8rem}
+.chart{min-width:0!important}figcaption{font-size:8.5pt}figure details:not([open]){display:none}
+details::details-content{content-visibility:visible;height:auto}
+table{font-size:7.5pt}th,td{white-space:normal;padding:.15rem .3rem}td small{font-size:6.5pt}
 pre{white-space:pre-wrap}}
 """
