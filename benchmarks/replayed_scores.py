@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from merge_ops.recipe import Recipe
 from objectives.blocks import Block, make_blocks
@@ -43,6 +44,15 @@ class ReplayedScores:
         """What the search maximises."""
         return self.own.signal(sets)
 
+    @property
+    def folder(self) -> Path:
+        """The study's."""
+        return self.own.folder
+
+    def aims(self, sets: Sequence[ScoreSet]) -> dict[str, float]:
+        """What the search maximises at once."""
+        return self.own.aims(sets)
+
     def sets(self, recipe: Recipe, split: Split) -> tuple[ScoreSet, ...]:
         """All scores on a split."""
         key = (self.own.digest(recipe), split)
@@ -62,6 +72,7 @@ class ReplayedScores:
         why: str = "",  # noqa: ARG002 (as `Evaluator.score`)
         objectives: Sequence[Objective] | None = None,  # noqa: ARG002
         stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
+        parts: object = None,  # noqa: ARG002
     ) -> Scored:
         """As `Evaluator.score`."""
         whole = self.sets(recipe, split)

@@ -106,9 +106,9 @@ class Study:
             search: "search", or "global" for its rival without depth.
         """
         from studies.journal import read_trials
-        from studies.trial_facts import record
+        from studies.trial_records import records
 
-        return [record(trial) for trial in read_trials(self.folder, search)]
+        return records(self.folder, read_trials(self.folder, search))
 
     def dataframe(self, search: str = "search") -> "pd.DataFrame":
         """All finished trials, one row each, in columns named as Optuna names them.

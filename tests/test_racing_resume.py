@@ -51,6 +51,11 @@ class Space:
 class Answers:
     """Right where the item is easier than the point is far from the best."""
 
+    folder: Path
+
+    def aims(self, sets: Sequence[ScoreSet]) -> dict[str, float]:  # noqa: ARG002
+        return {}
+
     def digest(self, recipe: Point) -> str:
         return str(sorted(recipe.items()))
 
@@ -63,6 +68,7 @@ class Answers:
         split: Split,  # noqa: ARG002
         *,
         stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
+        parts: object = None,  # noqa: ARG002
     ) -> Scored:
         far = sum((float(value) - 0.5) ** 2 for value in recipe.values()) / 4
         hard = np.random.default_rng(0).random(ITEMS)
@@ -87,7 +93,7 @@ def search(folder: Path, sampler: str, trials: int) -> list[Any]:
     proposer = make_proposer(sampler, DIMENSIONS, 3, 100)
     plan = SearchPlan(cast(SearchSpace, Space()), [], proposer, sampler, racer)
     ledger = Ledger(folder, SEARCH, DIMENSIONS)
-    evaluator = cast(Evaluator, Answers())
+    evaluator = cast(Evaluator, Answers(folder))
     run_search(plan, ledger, evaluator, Limits(trials, None), Interruption(), lambda _: None)
     return [(t.params, t.value, is_whole(t)) for t in ledger.trials]
 

@@ -35,25 +35,16 @@ def trials(
         guards_of,
         listed_values,
         named_values,
-        record,
         standing_of,
     )
+    from studies.trial_records import records
 
     found = read_trials(folder, search)
+    if as_json:
+        say_json(records(folder, found))
+        return
     several, believed = is_front(found), shrunken(read_about(folder), found)
     front = {t.number for t in front_of(found)} if several else set[int]()
-    if as_json:
-        say_json(
-            [
-                {
-                    **record(t),
-                    "shrunken": believed.get(t.number),
-                    "front": t.number in front,
-                }
-                for t in found
-            ]
-        )
-        return
     table = Table()
     lists = listed_values(found)
     guarded = ["guards"] if any(guards_of(t) for t in found) else []
