@@ -8,8 +8,6 @@ from search.naming import METHOD
 from search.points import uniform
 from search.space import SearchSpace
 
-WARM = "warm start"
-"""Who proposes the points of this file."""
 Start = dict[str, Value] | None
 """A point, or None where the space does not hold it."""
 

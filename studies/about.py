@@ -61,7 +61,7 @@ def read_about(folder: Path) -> dict[str, Any]:
 
 
 def score_sets(
-    about: Mapping[str, Any], scores: Mapping[str, Sequence[float]]
+    about: Mapping[str, Any], scores: Mapping[str, Sequence[float | None]]
 ) -> list[ScoreSet] | None:
     """A trial's scores on the selection split as they were, or None where too little is known.
 
@@ -74,9 +74,10 @@ def score_sets(
         return None
     sets = []
     for name, facts in known.items():
-        if len(facts["categories"]) != len(scores[name]):
+        values = [value for value in scores[name] if value is not None]
+        if len(facts["categories"]) != len(values):
             return None  # it was stopped before its end
-        pairs = zip(scores[name], facts["categories"], strict=True)
+        pairs = zip(values, facts["categories"], strict=True)
         examples = tuple(ExampleScore(str(i), v, c) for i, (v, c) in enumerate(pairs))
         sets.append(ScoreSet(name, facts["average"], facts["weight"], examples))
     return sets

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from search.feasibility import feasible, value_of
 from search.front import front_of, gains, hypervolume, is_front
-from search.warm_start import WARM
+from search.naming import WARM
 from studies.trial_facts import examples_of
 
 TIME_OVER = "timeout: the time is over"

@@ -14,9 +14,9 @@ from objectives.objective import Objective
 from objectives.picking import Picking
 from objectives.records import ScoreSet, Split, combined
 from objectives.statistics import interval, mcnemar, paired_difference
+from search.naming import WARM
 from search.selection import Confirmed, confirm
 from search.space import SearchSpace
-from search.warm_start import WARM
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
 from studies.scorer import Scorer

@@ -8,8 +8,8 @@ from optuna.trial import FrozenTrial
 
 from search.feasibility import value_of
 from search.front import growth, is_front
+from search.naming import WARM
 from search.space import SearchSpace
-from search.warm_start import WARM
 
 _PUBLISHED, _SEARCHED = "#8a8f98", "#2a6fbb"
 

@@ -1,8 +1,7 @@
 """Racing the candidates of one study: who each is compared with, and when it stops."""
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,18 +14,10 @@ from objectives.records import ScoreSet
 from search.covariates import BEST, Items, covariates, explained
 from search.feasibility import feasible, in_full, value_of
 from search.racing import RACING, STOPPED, Look, Race, Stratum, look, shrunk, survives_halving
-from studies.trial_facts import is_copy
+from studies.trial_facts import is_copy, scores_of
 
 Key = tuple[str, str]
 """Names of an objective and of one of its examples."""
-Stored = Mapping[str, Sequence[float | None]]
-"""Scores by objective in the order of the data; None for what was not scored."""
-
-
-def stored_scores(trial: FrozenTrial) -> Stored:
-    """The per-example scores of a trial, as the ledger keeps them."""
-    found: Stored = json.loads(trial.user_attrs.get("scores", "{}"))
-    return found
 
 
 def is_whole(trial: FrozenTrial) -> bool:
@@ -40,7 +31,7 @@ def saved(trials: Sequence[FrozenTrial]) -> dict[str, int]:
     Copies of earlier trials do not count.
     """
     scored = [t for t in trials if value_of(t) is not None and not is_copy(t)]
-    per_trial = [sum(map(len, stored_scores(t).values())) for t in scored]
+    per_trial = [sum(map(len, scores_of(t).values())) for t in scored]
     seen = [t.user_attrs.get(STOPPED, n) for t, n in zip(scored, per_trial, strict=True)]
     stopped = sum(STOPPED in t.user_attrs for t in scored)
     return {"stopped": stopped, "items_scored": sum(seen), "items": sum(per_trial)}
@@ -158,7 +149,7 @@ class Racer:
     def _scores(self, trial: FrozenTrial) -> Items:
         """A trial's scores in a row, NaN for None; read from the ledger's text once."""
         if trial.number not in self._stored:
-            stored = stored_scores(trial)
+            stored = scores_of(trial)
             values = [value for own in self.objectives for value in stored[own.name]]
             self._stored[trial.number] = np.array(values, dtype=float)
         return self._stored[trial.number]

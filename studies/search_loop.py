@@ -12,9 +12,9 @@ from merge_ops.recipe import Recipe
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
 from objectives.records import ScoreSet, check_finite
+from search.naming import WARM
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
-from search.warm_start import WARM
 from studies.breaker import hopeless
 from studies.budget import Limits, TimeOverError
 from studies.console import warn

@@ -29,7 +29,7 @@ def score_over_seeds(
         UserError: the recipe is not of the resident models.
     """
     found = [
-        evaluator.score(replace(recipe, seed=seed), "selection", why=f"seed {seed}", parts=parts)
+        evaluator.score(replace(recipe, seed=seed), "selection", parts=parts)
         for seed in seeds_of(recipe, count)
     ]
     sets = tuple(_mean(columns) for columns in zip(*(one.sets for one in found), strict=True))

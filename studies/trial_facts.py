@@ -45,10 +45,14 @@ def named_values(trial: FrozenTrial) -> dict[str, float]:
     return dict(zip(names, trial.values or (), strict=False))
 
 
-def scores_of(trial: FrozenTrial) -> dict[str, Sequence[float]]:
-    """Per-example scores on the selection split, by objective; empty if it has none."""
-    text = trial.user_attrs.get("scores")
-    return json.loads(text) if text else {}
+Stored = Mapping[str, Sequence[float | None]]
+"""Scores by objective in the order of the data; None for what was not scored."""
+
+
+def scores_of(trial: FrozenTrial) -> Stored:
+    """Per-example scores on the selection split, as the ledger keeps them; empty if none."""
+    found: Stored = json.loads(trial.user_attrs.get("scores", "{}"))
+    return found
 
 
 def examples_of(trial: FrozenTrial) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.warm_start import WARM
+from search.naming import WARM
 from studies import cli
 from studies.breaker import hopeless
 from studies.budget import Limits, items_scored, without_gain

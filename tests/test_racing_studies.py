@@ -9,9 +9,10 @@ import pytest
 
 from search.racing import STOPPED
 from studies.ledger import read_trials
-from studies.racing import is_whole, saved, stored_scores
+from studies.racing import is_whole, saved
 from studies.run import run_study
 from studies.setup import read_study
+from studies.trial_facts import scores_of
 
 Make = Callable[..., Path]
 
@@ -54,10 +55,10 @@ def test_survivors_score_as_without_racing_and_the_others_less_than_they_lost_to
             assert own.value == full.value
             assert own.user_attrs["scores"] == full.user_attrs["scores"]
             continue
-        for name, values in stored_scores(own).items():
-            known = stored_scores(full)[name]
+        for name, values in scores_of(own).items():
+            known = scores_of(full)[name]
             assert all(v is None or v == k for v, k in zip(values, known, strict=True))
-        seen = sum(v is not None for part in stored_scores(own).values() for v in part)
+        seen = sum(v is not None for part in scores_of(own).values() for v in part)
         assert seen == own.user_attrs[STOPPED] < 80
         earlier = sorted((t.value or 0 for t in raced[: own.number] if is_whole(t)), reverse=True)
         assert (own.value or 0) < earlier[2]

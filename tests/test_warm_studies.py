@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from merge_ops.errors import UserError
-from search.warm_start import WARM
+from search.naming import WARM
 from studies.ledger import read_trials
 from studies.paths import RECIPE
 from studies.run import run_study

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from search.in_flight import after_of, in_flight_at, serial_of
+from search.naming import WARM
 from search.samplers import make_proposer
-from search.warm_start import WARM
 from studies.interruption import Interruption, Stopped
 from studies.ledger import Ledger
 from studies.trial_facts import guards_of

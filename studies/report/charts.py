@@ -6,6 +6,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.feasibility import feasible
+from search.naming import WARM
 from studies.report.drawing import (
     BEST,
     INK,
@@ -20,7 +21,6 @@ from studies.report.drawing import (
 from studies.report.importance import Importance
 from studies.trial_facts import examples_of, figures_of, value_of
 
-_WARM = "warm start"  # as search.warm_start.WARM, which takes seconds to import
 _BARS = 12
 
 
@@ -35,7 +35,7 @@ def history(trials: Sequence[FrozenTrial], title: str, name: str) -> Chart:
     scored = [(t, v) for t in trials if (v := value_of(t)) is not None]
     kept = [(t, v) for t, v in scored if feasible(t)]
     for warm, colour, label in ((True, PALE, "published grid"), (False, POINT, "searched")):
-        own = [(t.number, 100 * v) for t, v in kept if (t.user_attrs["source"] == _WARM) == warm]
+        own = [(t.number, 100 * v) for t, v in kept if (t.user_attrs["source"] == WARM) == warm]
         if own:
             scatter(axis, [n for n, _ in own], [v for _, v in own], colour, label)
     broken = [(t.number, 100 * v) for t, v in scored if not feasible(t)]

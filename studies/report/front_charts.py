@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 
 from search.feasibility import feasible
 from search.front import front_of, growth
+from search.naming import WARM
 from studies.report.charts import percent
 from studies.report.drawing import (
     BEST,
@@ -23,7 +24,6 @@ from studies.report.drawing import (
 from studies.report.markup import table
 from studies.trial_facts import named_values
 
-_WARM = "warm start"  # as search.warm_start.WARM, which takes seconds to import
 _PAIRS = 3
 _MARKS = "sD^vP*X"
 
@@ -98,7 +98,7 @@ def _selection(
     points = [(t, named_values(t)) for t in trials if t.values]
     for warm, colour, label in ((True, PALE, "published grid"), (False, POINT, "searched")):
         kept = [(t, p) for t, p in points if feasible(t)]
-        own = [p for t, p in kept if (t.user_attrs["source"] == _WARM) == warm]
+        own = [p for t, p in kept if (t.user_attrs["source"] == WARM) == warm]
         if own:
             scatter(axis, *_axes(own, pair), colour, label)
     broken = [p for t, p in points if not feasible(t)]

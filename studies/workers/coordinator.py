@@ -10,8 +10,8 @@ from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
 from objectives.records import ScoreSet
 from search.in_flight import AFTER, SERIAL, Pending, serial_of
+from search.naming import WARM
 from search.proposer import Proposal
-from search.warm_start import WARM
 from studies.breaker import hopeless
 from studies.budget import TIME_OVER, Limits
 from studies.half_scored import HalfScored, forget_told
