@@ -7,7 +7,7 @@ from merge_ops.method import Method
 from merge_ops.recipe import Entry, Recipe
 from merge_ops.references import short_name
 from merge_ops.registry import all_ops, get_op
-from merge_ops.yaml_file import Location
+from merge_ops.yaml_file import MAX_KEY, Location
 
 UNIFIED = "unified"
 """In a task's place: the model that all views share, without mask and rescaler."""
@@ -85,6 +85,8 @@ def name_problem(task: str) -> str | None:
     """What is wrong with a task's name, in words, or None."""
     if not task.strip() or not task.isprintable():
         return f"a task's name must be printable text on one line, but is {task!r}"
+    if len(task) > MAX_KEY:  # it is a key of the recipe's file
+        return f"a task's name must have at most {MAX_KEY} characters, but has {len(task)}"
     if task == UNIFIED:
         return f"{UNIFIED!r} names what all views share; call the task otherwise"
     return None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Location = tuple[str | int, ...]
 """The keys and indices that lead from the top of the file to a value."""
 
+MAX_KEY = 200  # characters
 _SHOWN = 80  # characters of a wrong value that a message repeats
 _LONGEST = 1000  # characters of one message
 _MOST = 50  # problems that are listed

@@ -17,13 +17,15 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import RoundTripScanner, ScannerError
 from ruamel.yaml.tag import Tag
 
+from merge_ops.yaml_file import MAX_KEY
+
 MAX_BYTES = 1 << 19
 """Of a file; the worst that fits takes half a minute to read, and files have a few kilobytes."""
 
 MAX_DEPTH = 32
 MAX_NODES = 100_000  # values, those that aliases repeat counted each time
 _MAX_MERGES = 200  # merge keys; ruamel needs time in the square of their number
-_MAX_KEY, _MAX_TEXT = 200, 20_000  # characters
+_MAX_TEXT = 20_000  # characters
 
 _CORE = "tag:yaml.org,2002:"
 _KNOWN = frozenset(("str", "int", "float", "bool", "null", "seq", "map", "merge", "timestamp"))
@@ -187,8 +189,8 @@ def _key_problems(key: Any) -> Iterator[Problem]:
         yield *_at(key), "a key must be text, but is a list or a mapping"
     elif kind not in {"str", "merge", "timestamp"}:
         yield *_at(key), f"a key must be text; put {_shown(key.value)} in quotes"
-    elif len(key.value) > _MAX_KEY or not key.value.isprintable():
-        text = f"a key must be one line of at most {_MAX_KEY} characters"
+    elif len(key.value) > MAX_KEY or not key.value.isprintable():
+        text = f"a key must be one line of at most {MAX_KEY} characters"
         yield *_at(key), f"{text}, but is {_shown(key.value)}"
 
 

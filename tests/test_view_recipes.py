@@ -15,7 +15,8 @@ from merge_ops.recipe import Entry, Recipe
 from merge_ops.recipe_text import recipe_text
 from merge_ops.recipe_yaml import parse_recipe
 from merge_ops.task_vectors import task_vectors
-from merge_ops.view_recipes import UNIFIED, view_name, view_of
+from merge_ops.view_recipes import UNIFIED, name_problem, view_name, view_of
+from merge_ops.yaml_file import MAX_KEY
 from tests.views import ODD, live, recipe_of, weights_of
 
 
@@ -57,7 +58,9 @@ def test_names_of_tasks_decide_what_a_recipe_with_views_is(near: dict[str, str])
 
 @given(
     names=st.lists(
-        st.text(min_size=1).filter(lambda t: t.isprintable() and t.strip() and t != UNIFIED),
+        st.text(min_size=1, max_size=MAX_KEY).filter(
+            lambda t: t.isprintable() and t.strip() and t != UNIFIED
+        ),
         min_size=2,
         max_size=2,
         unique=True,
@@ -78,6 +81,13 @@ def test_tasks_of_any_name_survive_the_file(
         again = parse_recipe(text, folder / "study" / "recipe.yaml")
         assert again == variant
         assert list(again.tasks) == names
+
+
+def test_a_tasks_name_is_no_longer_than_a_key_may_be() -> None:
+    assert name_problem("x" * MAX_KEY) is None
+    assert name_problem("x" * (MAX_KEY + 1)) == (
+        "a task's name must have at most 200 characters, but has 201"
+    )
 
 
 GOOD = """\
