@@ -41,6 +41,7 @@ from search.selection import confirm
 from search.space import SearchSpace
 from search.warm_start import vlrm_58, warm_points
 from studies.budget import Limits
+from studies.demo.data import write_data
 from studies.demo.stage import stage_demo
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(ALL))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--block", type=int, default=20, help="items between two looks")
+    parser.add_argument("--scale", type=int, default=1, help="times as many items as the demo")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--show", type=Path, nargs="+")
     parser.add_argument("--overhead", nargs="+", metavar="TRIALSxDIMENSIONS")
@@ -140,11 +142,12 @@ def _run_situation(folder: Path, name: str, options: argparse.Namespace) -> None
     path: Path = options.json
     text = path.read_text() if path.exists() else ""
     rows = [json.loads(line) for line in text.splitlines()]
-    known = {(r["case"], r["seed"]): r for r in rows if r["situation"] == name}
+    label = name if options.scale == 1 else f"{name} x{options.scale}"
+    known = {(r["case"], r["seed"]): r for r in rows if r["situation"] == label}
     wanted = [(c, s) for s in range(options.seeds) for c in options.cases.split(",")]
     if all(key in known for key in wanted):
         return
-    situation = _situation(folder, name, options.block)
+    situation = _situation(folder, name, options.block, options.scale)
     grid = known.get(("grid", 0))
     for case, seed in [("grid", 0), *wanted]:
         if (case, seed) in known:
@@ -153,13 +156,15 @@ def _run_situation(folder: Path, name: str, options: argparse.Namespace) -> None
             situation.scores.forget()  # the cases of one seed share points
         found = _run_case(situation, case, seed, grid) if grid else _run_grid(situation)
         grid = grid or found
-        row = {"situation": name, "case": case, "seed": seed, **found}
+        row = {"situation": label, "case": case, "seed": seed, **found}
         text += json.dumps(row, separators=(",", ":")) + "\n"
         write_text(path, text)
 
 
-def _situation(folder: Path, name: str, block: int) -> Situation:
+def _situation(folder: Path, name: str, block: int, scale: int) -> Situation:
     stage_demo(folder, trials=1, seed=0)
+    if scale > 1:
+        write_data(folder / "data", scale=scale)
     study = _study(folder, name, "bands", {"bands": 6})
     known = identities(study)
     objectives = make_objectives(study.config, study.folder)

@@ -25,12 +25,12 @@ SIZES = {
 Row = dict[str, Any]
 
 
-def write_data(folder: Path, seed: int = 0) -> None:
+def write_data(folder: Path, seed: int = 0, scale: int = 1) -> None:
     """Writes `KIND-SPLIT.parquet` for six kinds of items and three splits into `folder`.
 
     Columns: id, image (PNG, 32x32), question, category; then chosen and rejected (preferences)
     or answer (all others). Every split has its own scans, and none is a training
-    scan. The same seed writes the same rows.
+    scan. The same seed writes the same rows; `scale` times as many begin with the same ones.
     """
     from datasets import Dataset, Features, Value, disable_progress_bars
     from datasets import Image as ImageFeature
@@ -44,7 +44,7 @@ def write_data(folder: Path, seed: int = 0) -> None:
             {name: ImageFeature() if name == "image" else Value("string") for name in columns}
         )
         for split in SPLITS:
-            rows = make_rows(kind, split, sizes[split], seed)
+            rows = make_rows(kind, split, sizes[split] * scale, seed)
             table = {name: [row[name] for row in rows] for name in columns}
             dataset = Dataset.from_dict(table, features=features)
             dataset.to_parquet(folder / f"{kind}-{split}.parquet")
