@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from merge_ops.expression import Kernel, Variant, evaluate
+from merge_ops.expression import Call, Kernel, Variant, evaluate
 
 CHUNK = 1 << 16
 """Elements taken at a time; a few float32 copies of them fit a cache."""
@@ -13,19 +13,14 @@ CHUNK = 1 << 16
 def chunked(form: Variant) -> Kernel:
     """The expression itself, a chunk at a time."""
 
-    def run(
-        out: Tensor,
-        base: Tensor | None,
-        operands: Sequence[Tensor],
-        numbers: Tensor,
-        integers: Tensor,
-    ) -> None:
-        for start in range(0, out.numel(), CHUNK):
-            part = slice(start, start + CHUNK)
+    def run(out: Tensor, base: Tensor | None, operands: Sequence[Tensor], call: Call) -> None:
+        numbers, integers = call.tensors(out.device)
+        for start in range(call.start, call.stop, CHUNK):
+            part = slice(start, min(start + CHUNK, call.stop))
             first = integers
             if form.indexed:
                 first = integers.clone()
-                first[0] += start
+                first[0] += start - call.start
             at = None if base is None else base[part]
             evaluate(form, out[part], at, [x[part] for x in operands], numbers, first)
 

@@ -1,7 +1,6 @@
 """Writing one merged tensor in place: by a kernel if the method has a formula, or as defined."""
 
 import math
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,8 +71,7 @@ class Engine:
         self._run(merged, bound, job, formula)
         if bound.out is None:  # rounded to the dtype of the inputs first, as the method is defined
             job.put(out, merged)
-        highest = min(torch.finfo(dtype).max for dtype in (merged.dtype, out.dtype))
-        return bound.largest(formula) <= _SAFE * highest
+        return bound.largest(formula) <= _SAFE * bound.highest
 
     def solve(self, job: Job) -> None:
         """Solve and keep what `write` would, if the job's method is one to solve; write nothing.
@@ -155,6 +153,7 @@ class Engine:
             [key for key, _ in operands],
             [self._size(key, operand) for key, operand in operands],
             0.0 if base is None else self._size((job.name, job.base), base),
+            min(torch.finfo(dtype).max, torch.finfo(out.dtype).max),
         )
         if self._stays(job):
             self._bound[key] = bound
@@ -211,16 +210,8 @@ class Engine:
         if formula.select:
             pairs = zip(bound.keys, bound.operands, strict=True)
             ends = [partial(self._end, key, operand) for key, operand in pairs]
-        for run in calls(form, formula, out.numel(), ends, Draw(job.seed, job.name)):
-            numbers = torch.frombuffer(array("f", run.numbers), dtype=torch.float32)
-            integers = torch.frombuffer(array("i", run.integers), dtype=torch.int32)
-            numbers, integers = numbers.to(out.device), integers.to(out.device)
-            if run.stop - run.start == out.numel():
-                kernel(out, base, bound.operands, numbers, integers)
-                continue
-            part = slice(run.start, run.stop)
-            added = None if base is None else base[part]
-            kernel(out[part], added, [x[part] for x in bound.operands], numbers, integers)
+        for one in calls(form, formula, out.numel(), ends, Draw(job.seed, job.name)):
+            kernel(out, base, bound.operands, one)
 
     def _end(self, key: Key, operand: Tensor, k: int) -> Place:
         """Where the k largest of an operand end."""

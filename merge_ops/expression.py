@@ -1,5 +1,6 @@
 """The arithmetic of a formula on flat tensors: what runs chunk by chunk, or compiled, as it is."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,8 +13,25 @@ from merge_ops.task_vectors import elect, weighted_sum
 
 Select = Literal["all", "above", "between", "drawn"]
 
-Kernel = Callable[[Tensor, Tensor | None, Sequence[Tensor], Tensor, Tensor], None]
-"""(out, base or None, operands, numbers, integers); see `evaluate`."""
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a kernel over the elements start..stop of flat tensors; see `evaluate`."""
+
+    start: int
+    stop: int
+    numbers: Sequence[float]
+    integers: Sequence[int]
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The numbers, as float32, and the integers, as int32."""
+        numbers = torch.frombuffer(array("f", self.numbers), dtype=torch.float32)
+        integers = torch.frombuffer(array("i", self.integers), dtype=torch.int32)
+        return numbers.to(device), integers.to(device)
+
+
+Kernel = Callable[[Tensor, Tensor | None, Sequence[Tensor], Call], None]
+"""Takes the whole of `out`, the base or None, and the operands, each flat, and a call on them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from merge_ops.chunks import chunked
-from merge_ops.expression import Kernel, Variant, evaluate
+from merge_ops.expression import Call, Kernel, Variant, evaluate
 
 OPTIONS = {
     # One loop, whatever the number of experts: beyond these limits sums would go through memory.
@@ -69,17 +69,13 @@ def load_package(path: Path, form: Variant) -> Kernel:
     """The kernel of a package; tensors that its code cannot take go through the expression."""
     package = torch._inductor.aoti_load_package(str(path)).loader.run
 
-    def run(
-        out: Tensor,
-        base: Tensor | None,
-        operands: Sequence[Tensor],
-        numbers: Tensor,
-        integers: Tensor,
-    ) -> None:
-        tensors = [out, *([] if base is None else [base]), *operands]
-        if out.numel() > 1 and all(t.data_ptr() % _ALIGNED == 0 for t in tensors):
-            package([*tensors, numbers, integers])
+    def run(out: Tensor, base: Tensor | None, operands: Sequence[Tensor], call: Call) -> None:
+        whole = [out, *([] if base is None else [base]), *operands]
+        tensors = [x[call.start : call.stop] for x in whole]
+        fits = all(x.data_ptr() % _ALIGNED == 0 for x in tensors)
+        if fits and call.stop - call.start > 1:
+            package([*tensors, *call.tensors(out.device)])
         else:
-            chunked(form)(out, base, operands, numbers, integers)
+            chunked(form)(out, base, operands, call)
 
     return run

@@ -64,6 +64,7 @@ class Bound:
         keys: what each operand is made of.
         sizes: the largest magnitude in each operand; NaN if it holds one.
         base_size: the same of the base; 0 without one.
+        highest: what the dtypes of the inputs and of the live parameter both hold.
     """
 
     out: Tensor | None
@@ -72,6 +73,7 @@ class Bound:
     keys: Sequence[Key]
     sizes: Sequence[float]
     base_size: float
+    highest: float
 
     def writes(self, out: Tensor) -> bool:
         """Whether the live parameter still lies where it lay; a module may have been moved."""
@@ -80,7 +82,7 @@ class Bound:
     def largest(self, formula: Formula) -> float:
         """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""
         numbers = [*formula.weights, *formula.shares, formula.scale]
-        if not all(abs(number) <= _FLOAT32_MAX for number in numbers):
+        if not sum(map(abs, numbers)) <= _FLOAT32_MAX:  # one may be NaN
             return math.inf
         total = sum(abs(w) * size for w, size in zip(formula.weights, self.sizes, strict=True))
         total /= TINY if formula.shares else 1

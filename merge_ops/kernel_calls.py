@@ -2,23 +2,12 @@
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-from merge_ops.expression import Select, Variant
+from merge_ops.expression import Call, Select, Variant
 from merge_ops.formula import Drawn, Formula, Largest
 from merge_ops.magnitudes import Place
 from merge_ops.masks import BLOCK, Draw, bound
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One run of a kernel over the elements start..stop of a flat tensor."""
-
-    start: int
-    stop: int
-    numbers: Sequence[float]
-    integers: Sequence[int]
 
 
 def variant(formula: Formula, operands: int, *, added: bool, cuts: bool) -> Variant:

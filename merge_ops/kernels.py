@@ -33,7 +33,7 @@ class Kernels:
     elements: int = 0
     folder: Path | None = None
     report: Callable[[str], None] = lambda _: None
-    _made: dict[tuple[Variant, torch.dtype, str], Kernel] = field(default_factory=dict)
+    _made: dict[tuple[Variant, torch.dtype, torch.device], Kernel] = field(default_factory=dict)
 
     def get(self, form: Variant, dtype: torch.dtype, device: torch.device) -> Kernel:
         """The kernel for tensors that all have this dtype and lie on this device.
@@ -41,7 +41,7 @@ class Kernels:
         Raises:
             UserError: the mode is "compiled", and that is not possible here.
         """
-        key = (form, dtype, str(device))
+        key = (form, dtype, device)
         if key not in self._made:
             self._made[key] = self._make(form, dtype, device)
         return self._made[key]

@@ -16,6 +16,7 @@ constexpr Select select = SELECT;
 constexpr int N = OPERANDS;
 constexpr int LANES = 8, STEP = 2 * LANES;  // elements of a vector, and of a step of the loop
 constexpr int64_t CHUNK = 1 << 16;          // elements that a thread takes at a time
+constexpr int64_t PAST = 1 << 20;           // bytes of a result too large to wait in a cache
 constexpr float TINY = 1e-8f;               // of merge_ops/task_vectors.py
 constexpr uint32_t SIGN = 0x80000000u;
 
@@ -36,7 +37,21 @@ template <typename Vector> inline Vector load(const void* from) {
   return x;
 }
 
-template <typename Vector> inline void store(void* to, Vector x) { memcpy(to, &x, sizeof x); }
+// Past the cache, where asked for and known how: what is overwritten then need not be read first.
+// `to` must be a multiple of the vector's size.
+template <typename Vector> inline void store(void* to, Vector x, bool past) {
+#if defined(__clang__)
+  if (past) return __builtin_nontemporal_store(x, (Vector*)to);
+#elif defined(__AVX__)
+  typedef long long Longs __attribute__((vector_size(sizeof(Vector))));
+  if constexpr (sizeof x == 32) {
+    if (past) return __builtin_ia32_movntdq256((Longs*)to, as<Longs>(x));
+  } else {
+    if (past) return __builtin_ia32_movntdq((Longs*)to, as<Longs>(x));
+  }
+#endif
+  memcpy(to, &x, sizeof x);
+}
 
 // The elements of a step as two vectors. Of bfloat16 one holds the even elements and one the odd:
 // that takes one instruction each, where neighbours would have to be moved apart.
@@ -59,8 +74,8 @@ template <> struct Kind<bfloat16> {  // the upper half of a float32
     Bits bits = as<Bits>(x);
     return bits + ((bits >> 16 & 1u) + 0x7fffu);
   }
-  static void narrow(Element* to, Pair x) {
-    store(to, (rounded(x.half[0]) >> 16) | (rounded(x.half[1]) & upper));
+  static void narrow(Element* to, Pair x, bool past) {
+    store(to, (rounded(x.half[0]) >> 16) | (rounded(x.half[1]) & upper), past);
   }
 };
 
@@ -69,7 +84,10 @@ template <> struct Kind<float32> {
   static constexpr int stride = 1, apart = LANES;
 
   static Pair widen(const Element* from) { return load<Pair>(from); }
-  static void narrow(Element* to, Pair x) { store(to, x); }
+  static void narrow(Element* to, Pair x, bool past) {
+    store(to, x.half[0], past);
+    store(to + LANES, x.half[1], past);
+  }
 };
 
 template <> struct Kind<float16> {
@@ -88,9 +106,9 @@ template <> struct Kind<float16> {
   static Pair widen(const Element* from) {
     return {{wide(load<Halves>(from)), wide(load<Halves>(from + LANES))}};
   }
-  static void narrow(Element* to, Pair x) {
-    store(to, narrow(x.half[0]));
-    store(to + LANES, narrow(x.half[1]));
+  static void narrow(Element* to, Pair x, bool past) {
+    store(to, narrow(x.half[0]), past);
+    store(to + LANES, narrow(x.half[1]), past);
   }
 #endif
 };
@@ -129,6 +147,14 @@ inline Floats positive_part(Floats x) {  // keeps -0 and NaN, as clamp_min does
   return __builtin_ia32_maxps256(Floats{}, x);  // GCC does not find it
 #else
   return x < 0.0f ? Floats{} : x;
+#endif
+}
+
+inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+inline void fence() {  // what went past the cache is there for all
+#ifdef __AVX__
+  __builtin_ia32_sfence();
 #endif
 }
 
@@ -188,7 +214,7 @@ inline Floats merged(const Numbers& k, const Floats* tau, Bits index) {
 // One step; `index` is that of its first element.
 inline void step(
     const Numbers& k, Element* out, const Element* base, const Element* const* operands,
-    uint32_t index) {
+    uint32_t index, bool past) {
   Pair wide[N], result, added = ADDED ? K::widen(base) : Pair{};
   for (int i = 0; i < N; i++) wide[i] = K::widen(operands[i]);
   for (int h = 0; h < 2; h++) {
@@ -197,24 +223,24 @@ inline void step(
     Floats value = merged(k, tau, k.index + (index + h * K::apart));
     result.half[h] = ADDED ? added.half[h] + value : value;
   }
-  K::narrow(out, result);
+  K::narrow(out, result, past);
 }
 
 // Elements start..stop; what does not fill a step goes through a buffer, by the same code.
 void stretch(
     const Numbers& k, Element* out, const Element* base, const Element* const* operands,
-    int64_t start, int64_t stop) {
+    int64_t start, int64_t stop, bool past) {
   const Element* from[N];
   for (; start + STEP <= stop; start += STEP) {
     for (int i = 0; i < N; i++) from[i] = operands[i] + start;
-    step(k, out + start, ADDED ? base + start : nullptr, from, start);
+    step(k, out + start, ADDED ? base + start : nullptr, from, start, past);
   }
   if (start == stop) return;
   Element buffer[N + 2][STEP] = {};
   size_t bytes = (stop - start) * sizeof(Element);
   for (int i = 0; i < N; i++) from[i] = (Element*)memcpy(buffer[i], operands[i] + start, bytes);
   if (ADDED) memcpy(buffer[N], base + start, bytes);
-  step(k, buffer[N + 1], buffer[N], from, start);
+  step(k, buffer[N + 1], buffer[N], from, start, false);
   memcpy(out + start, buffer[N + 1], bytes);
 }
 
@@ -224,7 +250,12 @@ extern "C" void run(
     Element* out, const Element* base, const Element* const* operands, const float* numbers,
     const int32_t* integers, int64_t length, int threads) {
   const Numbers k(numbers, integers);
+  const bool past = length * int64_t(sizeof(Element)) >= PAST;
+  const int64_t head = past ? (-uintptr_t(out) & 31) / sizeof(Element) : 0;  // up to a vector's place
+  stretch(k, out, base, operands, 0, head, false);
 #pragma omp parallel for num_threads(threads) if (threads > 1 && length > CHUNK)
-  for (int64_t start = 0; start < length; start += CHUNK)
-    stretch(k, out, base, operands, start, start + CHUNK < length ? start + CHUNK : length);
+  for (int64_t start = head; start < length; start += CHUNK) {
+    stretch(k, out, base, operands, start, min(start + CHUNK, length), past);
+    if (past) fence();
+  }
 }

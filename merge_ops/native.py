@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from merge_ops.expression import Kernel, Variant
+from merge_ops.expression import Call, Kernel, Variant
 
 SOURCE = Path(__file__).with_name("native.cpp")
 
@@ -71,23 +71,19 @@ def load_library(path: Path, form: Variant) -> Kernel:
     function = ctypes.CDLL(str(path)).run
     pointer = ctypes.c_void_p
     pointers = pointer * form.operands
-    function.argtypes = [pointer] * 5 + [ctypes.c_int64, ctypes.c_int]
+    floats, ints = ctypes.c_float * form.numbers(), ctypes.c_int32 * form.integers()
+    function.argtypes = [pointer, pointer, pointers, floats, ints, ctypes.c_int64, ctypes.c_int]
     function.restype = None
 
-    def run(
-        out: Tensor,
-        base: Tensor | None,
-        operands: Sequence[Tensor],
-        numbers: Tensor,
-        integers: Tensor,
-    ) -> None:
+    def run(out: Tensor, base: Tensor | None, operands: Sequence[Tensor], call: Call) -> None:
+        before = call.start * out.itemsize
         function(
-            out.data_ptr(),
-            None if base is None else base.data_ptr(),
-            pointers(*(operand.data_ptr() for operand in operands)),
-            numbers.data_ptr(),
-            integers.data_ptr(),
-            out.numel(),
+            out.data_ptr() + before,
+            None if base is None else base.data_ptr() + before,
+            pointers(*[operand.data_ptr() + before for operand in operands]),
+            floats(*call.numbers),
+            ints(*call.integers),
+            call.stop - call.start,
             torch.get_num_threads(),
         )
 

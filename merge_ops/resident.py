@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine
 from merge_ops.errors import UserError
-from merge_ops.expert_statistics import ExpertStatistics, RowStatistics
+from merge_ops.expert_statistics import ExpertStatistics, NoStatistics, RowStatistics
 from merge_ops.jobs import Job, solved_key
 from merge_ops.live_tensors import input_device, live_tensors
 from merge_ops.opening import Opened
@@ -157,7 +157,7 @@ class ResidentModel:
         found: dict[object, Solvable] = {}
         for recipe in recipes:
             self._check(recipe)
-            for tensor, job in self._jobs(recipe):
+            for tensor, job in self._jobs(recipe, NoStatistics()):
                 live = self._live[tensor.name].parameter()
                 shape = live.shape if job.rows is None else job.rows.shape(live.shape)
                 if not (job.op.traits.solve and shape.numel()):
@@ -204,17 +204,16 @@ class ResidentModel:
     ) -> list[tuple[MergedTensor, object, Job]]:
         """The tensors that the recipe writes differently from what they hold, with their keys."""
         changed: list[tuple[MergedTensor, object, Job]] = []
-        for tensor, job in self._jobs(recipe):
+        for tensor, job in self._jobs(recipe, given):
             own = given.key(tensor.name)
             seed = recipe.seed if job.op.random else None
             key = (job.op.name, job.base, tuple(job.experts), seed, repr(job.values), own)
             if self._written.get(tensor.name) != key:
-                job = replace(job, statistics=given)
                 changed.append((tensor, key, job))
         return changed
 
-    def _jobs(self, recipe: Recipe) -> Iterator[tuple[MergedTensor, Job]]:
-        """What writes each tensor, by its own method.
+    def _jobs(self, recipe: Recipe, given: ExpertStatistics) -> Iterator[tuple[MergedTensor, Job]]:
+        """What writes each tensor, by its own method, with these statistics.
 
         Raises:
             UserError: a method cannot merge so many experts.
@@ -230,7 +229,7 @@ class ResidentModel:
             base, experts = recipe.task_base(op), merged[op.name]
             values = resolve(recipe, op, tensor.name, tensor.layer, self.layers)
             rows = self._rows.get(tensor.name)
-            yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed, rows=rows)
+            yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed, given, rows)
 
     def _check(self, recipe: Recipe) -> None:
         if _terms(recipe) != self._terms:

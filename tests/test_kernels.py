@@ -20,7 +20,7 @@ from torch import Tensor
 from merge_ops import chunks, compilation, kernel_calls, kernels, masks, native
 from merge_ops.chunks import chunked
 from merge_ops.errors import UserError
-from merge_ops.expression import Variant
+from merge_ops.expression import Call, Variant
 from merge_ops.formula import Drawn, Formula, Largest
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
@@ -135,14 +135,7 @@ def run(
     for call in calls(form, formula, out.numel(), ends, DRAW):
         assert call.start == covered < call.stop
         covered = call.stop
-        part = slice(call.start, call.stop)
-        (kernel or chunked(form))(
-            out[part],
-            None if base is None else base[part],
-            [x[part] for x in operands],
-            torch.tensor(call.numbers, dtype=torch.float32, device=out.device),
-            torch.tensor(call.integers, dtype=torch.int32, device=out.device),
-        )
+        (kernel or chunked(form))(out, base, operands, call)
     assert covered == out.numel()
     return out
 
@@ -223,14 +216,12 @@ def test_a_tensor_of_more_than_2_to_the_31_elements(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(chunks, "evaluate", note)
     monkeypatch.setattr(chunks, "CHUNK", 1 << 30)
     n = (1 << 32) + 5
-    big = torch.empty(n, dtype=torch.bfloat16, device="meta")
+    big = torch.empty(1, dtype=torch.bfloat16).expand(n)
     for select in SELECTIONS:
         form = variant(formula_of(select, "sum", 1, 50), 1, added=False, cuts=False)
         ends = [lambda k: (1.0 / (k + 1), 3)]
         for call in calls(form, formula_of(select, "sum", 1, 50), n, ends, DRAW):
-            part = slice(call.start, call.stop)
-            integers = torch.tensor(call.integers, dtype=torch.int32)
-            chunked(form)(big[part], None, [big[part]], torch.ones(9), integers)
+            chunked(form)(big, None, [big], call)
         assert sum(count for count, _ in seen) == n
         seen.clear()
 
@@ -304,10 +295,10 @@ def test_compiled_kernels_round_as_tensors_do(dtype: torch.dtype, tmp_path: Path
     form = variant(Formula([1.0], select=[Largest(1)]), 1, added=True, cuts=False)
     for weight in (0.0, 1.0, -1.5, 0.1, 3e-7, 1e30):
         for low in (0.0, 1.5, 2e9):
-            numbers, integers = torch.tensor([weight, low]), torch.zeros(1, dtype=torch.int32)
+            call = Call(0, len(x), [weight, low], [0])
             got, want = torch.empty_like(x), torch.empty_like(x)
-            compiled.get(form, dtype, CPU)(got, x.flip(0), [x], numbers, integers)
-            chunked(form)(want, x.flip(0), [x], numbers, integers)
+            compiled.get(form, dtype, CPU)(got, x.flip(0), [x], call)
+            chunked(form)(want, x.flip(0), [x], call)
             assert torch.equal(got.isnan(), want.isnan())
             assert torch.equal(bits(got[~got.isnan()]), bits(want[~want.isnan()]))
 
@@ -405,3 +396,19 @@ def test_packages_are_kept_apart_by_processor(monkeypatch: pytest.MonkeyPatch) -
     assert here == compilation._file_name(Variant(1, True), torch.float32, CPU)
     monkeypatch.setattr(compilation, "_processor", lambda: b"another one")
     assert here != compilation._file_name(Variant(1, True), torch.float32, CPU)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("start", [0, 1, 7])
+def test_large_results_go_past_the_cache_and_are_the_same(dtype: torch.dtype, start: int) -> None:
+    """Wherever they begin and end: such stores must be aligned."""
+    n = (1 << 20) // dtype.itemsize + 37
+    base, x = (t[start:] for t in tensors(2, n + start, dtype))
+    form = Variant(1, added=True)
+    call = Call(start, n - 3, [0.3], [0])
+    got, want = torch.zeros_like(x), torch.zeros_like(x)
+    Kernels("compiled").get(form, dtype, CPU)(got, base, [x], call)
+    chunked(form)(want, base, [x], call)
+    assert torch.equal(got, want)
+    assert int(got.count_nonzero()) > n // 2
