@@ -47,10 +47,11 @@ from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.interruption import Interruption
 from studies.ledger import SEARCH, Ledger
+from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives
 from studies.racing import Racer, is_whole, saved
 from studies.search_loop import SearchPlan, run_search
-from studies.setup import StudyFile, identities, load_models, read_study
+from studies.setup import StudyFile, identities, read_study
 from studies.space_setup import make_space
 
 SAMPLERS = ("auto", "cma", "random", "tpe")

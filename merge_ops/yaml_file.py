@@ -88,7 +88,7 @@ def read_yaml(path: Path) -> YamlFile:
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file.") from None
+        raise _absent(path) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if len(content) > MAX_BYTES:
@@ -104,6 +104,20 @@ def read_yaml(path: Path) -> YamlFile:
         text = f"must be UTF-8 text, but holds the byte {byte}"
         raise UserError(f"{path}:{line}:{column}: {text}") from None
     return parse_yaml(text, path)
+
+
+def check_there(path: Path) -> None:
+    """Refuse a file that is not there, before anything heavy is imported for it.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if not path.exists():
+        raise _absent(path)
+
+
+def _absent(path: Path) -> UserError:
+    return UserError(f"{path}: there is no such file.")
 
 
 def parse_yaml(text: str, path: Path) -> YamlFile:

@@ -29,9 +29,10 @@ from studies.disk import with_room
 from studies.duration import seconds
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
+from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives, without_image
 from studies.paths import BASELINES, CAPTIONS, RECIPE
-from studies.setup import StudyFile, identities, load_models
+from studies.setup import StudyFile, identities
 from studies.splits_file import claim_splits
 from studies.tasks import objective_tasks
 

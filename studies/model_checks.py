@@ -9,7 +9,8 @@ from merge_ops.loading import load_score_head
 from merge_ops.opening import Opened, open_models
 from merge_ops.plan import Plan
 from merge_ops.residency import place_model, plan_devices
-from studies.setup import StudyFile, prepare_runtime
+from studies.model_setup import prepare_runtime
+from studies.setup import StudyFile
 
 
 @dataclass(frozen=True, slots=True)

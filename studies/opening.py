@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from studies.duration import seconds
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
+from studies.model_setup import load_models
 from studies.objectives_setup import ObjectiveSet
 from studies.preparation import prepare
-from studies.setup import StudyFile, load_models
+from studies.setup import StudyFile
 from studies.shortcuts import check_shortcuts
 from studies.statistics import with_statistics
 from studies.tasks import objective_tasks

@@ -16,35 +16,25 @@ from merge_ops.recipe_yaml import read_recipe
 from merge_ops.references import locate
 from merge_ops.residency import load_resident
 from merge_ops.view_recipes import view_of
-from objectives.records import SPLITS, ScoreSet, Split, combined
+from objectives.records import ScoreSet, Split, combined
 from studies.comparison import beside_lines, row_figures
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
+from studies.model_setup import prepare_runtime
 from studies.objectives_setup import make_objectives
 from studies.paths import SCORES
-from studies.setup import StudyFile, prepare_runtime, read_study
+from studies.setup import StudyFile
 from studies.tasks import objective_tasks
 
 
-def check_split(text: str) -> Split:
-    """The split of that name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if text not in SPLITS:
-        raise UserError(f"--split must be one of {', '.join(SPLITS)}, but got {text!r}.")
-    return text
-
-
 def score_once(
-    what: str, study_path: Path, split: Split, *, task: str | None = None
+    what: str, study: StudyFile, split: Split, *, task: str | None = None
 ) -> dict[str, Any]:
     """Score a recipe file or a model on one split of a study.
 
     Args:
         what: path of a recipe, a model's folder, or a hub id.
-        study_path: the study file.
+        study: the checked study file.
         split: which examples; a look at "test" is logged in the study's folder.
         task: score this one view of a recipe with views on every objective; else each objective
             is scored on the view of its own task.
@@ -55,9 +45,8 @@ def score_once(
         dtype, 0).
 
     Raises:
-        UserError: the recipe, model or study cannot be read, or has no such task.
+        UserError: the recipe or model cannot be read, or has no such task.
     """
-    study = read_study(study_path)
     recipe = _recipe(what, study)
     if task is not None:
         recipe = view_of(recipe, task)

@@ -1,7 +1,7 @@
 """From a study file to the objects of a run."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -10,8 +10,6 @@ from merge_ops.hub import weights_sha256
 from merge_ops.method import Method
 from merge_ops.recipe import Recipe, Setting, Source
 from merge_ops.references import locate, short_name
-from merge_ops.residency import Runtime, load_resident
-from merge_ops.resident import ResidentModel
 from merge_ops.rewriting import Rewrite, find_method
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.template_file import template_problems
@@ -19,7 +17,6 @@ from merge_ops.yaml_file import YamlFile, read_yaml, validate
 from search.warm_start import GRIDS
 from studies.choice_rules import Choices, read_choices
 from studies.config import StudyConfig
-from studies.console import warn
 from studies.data_settings import data_problems, with_presets
 from studies.objective_rules import front_problems, guard_problems
 from studies.out_folder import out_folder, out_problems
@@ -194,37 +191,6 @@ def _lacks(config: StudyConfig, op: Rewrite, template: Recipe) -> Problems:
             text = f"search.knobs.{knob}: must be two whole numbers, but is {span.range}"
             problems.append((("search", "knobs", knob), text))
     return problems
-
-
-def prepare_runtime(config: StudyConfig) -> Runtime:
-    """Set the number of CPU threads and choose the device; "auto" takes the first GPU if any."""
-    import torch
-
-    if config.runtime.threads is not None:
-        torch.set_num_threads(config.runtime.threads)
-    device = config.runtime.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    limit = config.runtime.memory_gb
-    return Runtime(
-        device,
-        config.runtime.attention,
-        config.runtime.image_backend,
-        config.runtime.kernels,
-        memory=None if limit is None else int(limit * 1e9),
-        shard=config.runtime.shard,
-        report=warn,
-    )
-
-
-def load_models(study: StudyFile, report: Callable[[str], None] = warn) -> ResidentModel:
-    """Load the study's models; the target is always among the sources, for the comparison."""
-    return load_resident(
-        study.template,
-        replace(prepare_runtime(study.config), report=report),
-        also=[study.template.kept_from()],
-        solutions=study.solutions(),
-    )
 
 
 def identities(study: StudyFile) -> dict[str, str]:

@@ -13,10 +13,11 @@ from merge_ops.statistics_file import file_sha256, read_header
 from merge_ops.statistics_writer import new_statistics, total_bytes
 from objectives.objective import Objective
 from studies.console import warn
+from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives
 from studies.owner import sole_writer
 from studies.paths import STATISTICS
-from studies.setup import StudyFile, identities, load_models
+from studies.setup import StudyFile, identities
 from studies.statistics_collect import collect
 from studies.statistics_plan import StatisticsPlan, make_plan
 

@@ -17,8 +17,9 @@ from studies.forecast import forecast
 from studies.foresight import foresee
 from studies.holder import holder
 from studies.model_checks import ModelCheck, check_models
+from studies.model_setup import load_models
 from studies.objectives_setup import ObjectiveSet, make_objectives
-from studies.setup import StudyFile, identities, load_models
+from studies.setup import StudyFile, identities
 from studies.space_setup import make_space
 from studies.splits_file import check_splits
 from studies.statistics import attach

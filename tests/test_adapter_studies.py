@@ -58,7 +58,7 @@ def test_a_study_takes_an_adapter_as_an_expert(found: tuple[dict[str, Any], Path
     own = recipe.models[1].model
     assert known[own] == weights_sha256(own) == recipe.provenance["models_sha256"][own]
     assert recipe.provenance["digest"] == recipe.digest(known)
-    again = score_once(str(study.out / RECIPE), path, "test")
+    again = score_once(str(study.out / RECIPE), read_study(path), "test")
     assert again["against_found"] == {"n": 80, "flipped": 0}
     assert (study.out / RESULTS).is_file()
 
@@ -80,11 +80,11 @@ def test_a_model_with_an_adapter_is_scored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(demo_folder)
-    plain = score_once("models/vlm", found[1], "selection")
-    adapted = score_once("models/vlm+models/lora", found[1], "selection")
+    plain = score_once("models/vlm", read_study(found[1]), "selection")
+    adapted = score_once("models/vlm+models/lora", read_study(found[1]), "selection")
     assert adapted["score"] != plain["score"]
     with pytest.raises(UserError, match=r"no folder 'models/lor', did you mean 'lora'\?"):
-        score_once("models/vlm+models/lor", found[1], "selection")
+        score_once("models/vlm+models/lor", read_study(found[1]), "selection")
 
 
 @pytest.mark.usefixtures("lora")

@@ -83,7 +83,7 @@ def test_a_study_over_lists_solves_first_and_never_again(
     assert recipe.parameters["t"][0].value == winner["t"]
     for picture in (CHOICES, DEPTH):
         assert (study.out / picture).read_bytes().startswith(b"\x89PNG")
-    again = score_once(str(study.out / RECIPE), path, "test")
+    again = score_once(str(study.out / RECIPE), read_study(path), "test")
     assert again["value"] == results["rows"][-1]["score"]["value"]
 
     shown = CliRunner().invoke(cli.app, ["trials", str(study.out)]).output

@@ -22,8 +22,9 @@ from objectives.fishers import diagonal_fishers
 from objectives.observation import Item, make_items, spread
 from objectives.prompts import encode, render
 from objectives.request import question_prompt
+from studies.model_setup import load_models
 from studies.objectives_setup import ObjectiveSet, make_objectives
-from studies.setup import StudyFile, identities, load_models, read_study
+from studies.setup import StudyFile, identities, read_study
 from studies.statistics import attach, collect_statistics, with_statistics
 
 MakeStudy = Callable[..., Path]

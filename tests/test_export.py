@@ -121,7 +121,7 @@ def test_the_cards_code_and_eval_give_equal_scores(
     for how in ("card", "one_line", "again"):
         got = torch.tensor(by_card[template][how])
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)  # shared prompts
-    scored = score_once(str(exports[template]), path, "test")
+    scored = score_once(str(exports[template]), read_study(path), "test")
     share = float((expected > 0).float().mean())
     assert scored["objectives"]["preference"]["micro"] == pytest.approx(share)
 

@@ -88,8 +88,9 @@ def test_a_candidate_is_the_mean_over_seeds_and_the_recipe_has_the_first(
 ) -> None:
     from studies.engine_setup import make_engine
     from studies.evaluator import Evaluator
+    from studies.model_setup import load_models
     from studies.objectives_setup import make_objectives
-    from studies.setup import identities, load_models
+    from studies.setup import identities
     from studies.space_setup import make_space
 
     path = study(

@@ -129,17 +129,17 @@ def test_eval_gives_exactly_what_the_study_reported(
 ) -> None:
     results, out, path = request.getfixturevalue(kind)
     reported = results["rows"][-1]
-    again = score_once(str(out / RECIPE), path, "test")
+    again = score_once(str(out / RECIPE), read_study(path), "test")
     assert again["value"] == reported["score"]["value"]
     n = sum(o["n"] for o in reported["objectives"].values())
     assert again["against_found"] == {"n": n, "flipped": 0}
     assert again["objectives"] == reported["objectives"]
     folder = tmp_path / "checkpoint"
     build_checkpoint(out / RECIPE, folder)
-    exported = score_once(str(folder), path, "test")
+    exported = score_once(str(folder), read_study(path), "test")
     assert exported["objectives"] == reported["objectives"]
     assert exported["against_found"] == {"n": n, "flipped": 0}
-    parent = score_once(str(path.parent / "models" / "vlm"), path, "test")
+    parent = score_once(str(path.parent / "models" / "vlm"), read_study(path), "test")
     assert parent["objectives"] == results["rows"][0]["objectives"]
     assert parent["against_found"]["flipped"] > 0
 
@@ -151,7 +151,7 @@ def test_rounding_to_bfloat16_reports_the_flipped_examples(
     folder = tmp_path / "rounded"
     build_checkpoint(out / RECIPE, folder, dtype="bfloat16")
     assert {t.dtype for t in load_file(folder / "model.safetensors").values()} == {torch.bfloat16}
-    result = score_once(str(folder), path, "test")
+    result = score_once(str(folder), read_study(path), "test")
     flipped = result["against_found"]["flipped"]
     assert 0 <= flipped < 20
     assert f"{flipped} of 80 examples came out differently" in "\n".join(figures_of(result))

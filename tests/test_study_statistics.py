@@ -52,12 +52,12 @@ def test_a_study_runs_from_its_file_to_a_checkpoint(
     assert recipe.method == method
     assert recipe.statistics is not None
     assert f"file: {STATISTICS}\n" in (study.out / RECIPE).read_text()
-    again = score_once(str(study.out / RECIPE), path, "test")
+    again = score_once(str(study.out / RECIPE), read_study(path), "test")
     assert again["objectives"] == results["rows"][-1]["objectives"]
     build_checkpoint(study.out / RECIPE, tmp_path / "made")
     tensors = load_file(tmp_path / "made" / "model.safetensors").values()
     assert all(bool(tensor.isfinite().all()) for tensor in tensors)
-    made = score_once(str(tmp_path / "made"), path, "test")
+    made = score_once(str(tmp_path / "made"), read_study(path), "test")
     assert made["objectives"] == again["objectives"]
     assert read_recipe(tmp_path / "made" / RECIPE).digest() == recipe.digest()
     before = (study.out / STATISTICS).stat().st_mtime_ns

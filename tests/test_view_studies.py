@@ -54,7 +54,7 @@ def test_every_objective_is_scored_on_its_own_view(
     tasks = {task: str(models / f"skill_{task}") for task in OWN.values()}
     assert dict(recipe.tasks) == tasks
     for objective, task in OWN.items():
-        one = score_once(str(out / RECIPE), path, "test", task=task)
+        one = score_once(str(out / RECIPE), read_study(path), "test", task=task)
         assert shares(one)[objective] == found[objective]
         assert set(one["tasks"].values()) == {task}
     for rival in (UNIFIED_ROW, "plain average", "task arithmetic (1, 1, 1)"):
@@ -128,23 +128,26 @@ def test_eval_gives_what_the_study_reported_or_one_view(
 ) -> None:
     results, out, path = skills
     recipe = str(out / RECIPE)
-    again = score_once(recipe, path, "test")
+    again = score_once(recipe, read_study(path), "test")
     assert again["objectives"] == results["rows"][-1]["objectives"]
     assert again["against_found"] == {"n": 120, "flipped": 0}
     assert again["tasks"] == OWN
     assert "by the view 'sums'" in "\n".join(figures_of(again))
     rows = {row["name"]: row for row in results["rows"]}
-    shared = score_once(recipe, path, "test", task="unified")
+    shared = score_once(recipe, read_study(path), "test", task="unified")
     assert shared["objectives"] == rows[UNIFIED_ROW]["objectives"]
     build_checkpoint(out / RECIPE, tmp_path / "whole")
-    assert score_once(str(tmp_path / "whole"), path, "test")["objectives"] == shared["objectives"]
+    assert (
+        score_once(str(tmp_path / "whole"), read_study(path), "test")["objectives"]
+        == shared["objectives"]
+    )
     build_checkpoint(out / RECIPE, tmp_path / "sums", task="sums")
-    one = score_once(str(tmp_path / "sums"), path, "test")
+    one = score_once(str(tmp_path / "sums"), read_study(path), "test")
     assert one["objectives"]["arithmetic"] == again["objectives"]["arithmetic"]
     with pytest.raises(UserError, match="there is no task 'sum', did you mean 'sums'"):
-        score_once(recipe, path, "test", task="sum")
+        score_once(recipe, read_study(path), "test", task="sum")
     with pytest.raises(UserError, match=r"of linear, names none; methods that give views: emr"):
-        score_once(str(tmp_path / "sums"), path, "test", task="sums")
+        score_once(str(tmp_path / "sums"), read_study(path), "test", task="sums")
 
 
 def test_a_study_of_one_model_scores_a_recipe_with_views_by_one_of_them(
@@ -153,9 +156,12 @@ def test_a_study_of_one_model_scores_a_recipe_with_views_by_one_of_them(
     other = small_study("reasoning", out="o1")
     recipe = str(skills[1] / RECIPE)
     with pytest.raises(UserError, match="reasoning: the recipe has one view per task") as caught:
-        score_once(recipe, other, "confirm")
+        score_once(recipe, read_study(other), "confirm")
     assert "score one view by --task" in str(caught.value)
-    assert score_once(recipe, other, "confirm", task="sums")["tasks"]["reasoning"] == "sums"
+    assert (
+        score_once(recipe, read_study(other), "confirm", task="sums")["tasks"]["reasoning"]
+        == "sums"
+    )
 
 
 @pytest.mark.parametrize("task", OWN.values())
@@ -238,7 +244,7 @@ def test_objectives_may_share_a_view_or_ask_for_the_unified_model(small_study: M
     study = read_study(path)
     results = run_study(study)
     rows = {row["name"]: row for row in results["rows"]}
-    one = score_once(str(study.out / RECIPE), path, "test", task="places")
+    one = score_once(str(study.out / RECIPE), read_study(path), "test", task="places")
     found = shares(rows["found recipe"])
     assert found["arithmetic"] == shares(one)["arithmetic"]
     assert found["compare"] == shares(rows[UNIFIED_ROW])["compare"]

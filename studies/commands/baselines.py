@@ -22,12 +22,16 @@ def baselines(
 
     from rich.table import Table
 
-    from studies.baselines import HEADER, cells, run_baselines
-    from studies.console import say
-    from studies.paths import BASELINES
+    from merge_ops.yaml_file import check_there
+
+    check_there(study)
     from studies.setup import read_study
 
     file = read_study(study)
+    from studies.baselines import HEADER, cells, run_baselines
+    from studies.console import say
+    from studies.paths import BASELINES
+
     rows = run_baselines(file, captions, votes)
     if as_json:
         sys.stdout.write(json.dumps(rows, indent=1) + "\n")

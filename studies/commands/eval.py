@@ -23,10 +23,23 @@ def evaluate(
 
     from rich.markup import escape
 
+    from merge_ops.errors import UserError
+    from merge_ops.yaml_file import check_there
+    from objectives.records import SPLITS
     from studies.console import say
-    from studies.scoring import check_split, figures_of, score_once
 
-    result = score_once(what, study, check_split(split), task=task)
+    if split not in SPLITS:
+        raise UserError(f"--split must be one of {', '.join(SPLITS)}, but got {split!r}.")
+    check_there(study)
+    from studies.setup import read_study
+
+    checked = read_study(study)
+    from studies.scoring import (  # seconds, which a mistake need not wait for
+        figures_of,
+        score_once,
+    )
+
+    result = score_once(what, checked, split, task=task)
     if as_json:
         sys.stdout.write(json.dumps(result, indent=1) + "\n")
         return

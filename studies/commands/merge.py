@@ -37,6 +37,9 @@ def merge(  # noqa: PLR0913 (a command has as many options as it has)
     """Write the merged model of RECIPE as a Hugging Face folder."""
     from rich.markup import escape
 
+    from merge_ops.yaml_file import check_there
+
+    check_there(recipe)
     from merge_ops.residency import Runtime
     from merge_ops.view_files import MASKS_FILE
     from studies.console import say, say_json, warn

@@ -42,21 +42,25 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
     Ctrl-C or SIGTERM lets the running block finish; once more stops at once (exit code 130, 143).
     Exit code 1: no candidate holds the guards; the one that breaks them least is written.
     """
+    from merge_ops.yaml_file import check_there
+
+    check_there(study)
     from studies.budget_options import overridden
     from studies.results import show_results
-    from studies.run import run_study
     from studies.run_events import tell_end, told, voice_of
     from studies.setup import read_study
     from studies.voice import event
-    from studies.workers.setup import Crew
 
-    crew = None
-    if workers is not None or ray_address is not None:
-        crew = Crew(workers, ray_address, gpus_per_worker)
     with told(voice_of(quiet=quiet, json_log=json_log)):
         checked = read_study(study)
         budget = overridden(checked.config.budget, timeout, trials)
         event("start", {"study": checked.config.name, "folder": str(checked.out)})
+        from studies.run import run_study  # seconds, which a mistake in the file need not wait for
+        from studies.workers.setup import Crew
+
+        crew = None
+        if workers is not None or ray_address is not None:
+            crew = Crew(workers, ray_address, gpus_per_worker)
         results = run_study(checked, budget=budget, accept_changes=accept_changes, crew=crew)
         tell_end(results, checked.out)
         show_results(results, checked.out)

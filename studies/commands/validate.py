@@ -28,12 +28,17 @@ def validate(
 
     from rich.markup import escape
 
+    from merge_ops.yaml_file import check_there
     from studies.console import quiet_transformers, say, say_json
+
+    check_there(study)
     from studies.setup import read_study
-    from studies.validation import validate_study
+
+    checked = read_study(study)
+    from studies.validation import validate_study  # seconds, which a mistake need not wait for
 
     quiet_transformers()
-    found = validate_study(read_study(study), quick=quick)
+    found = validate_study(checked, quick=quick)
     if as_json:
         say_json(found.record())
     else:

@@ -12,9 +12,10 @@ from merge_ops.recipe import Recipe
 from objectives.objective import Objective
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
+from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives
 from studies.preparation import prepare
-from studies.setup import StudyFile, identities, load_models, read_study
+from studies.setup import StudyFile, identities, read_study
 from studies.statistics import attach
 from studies.tasks import objective_tasks
 from studies.workers.block_plan import block_plan, variants

@@ -1,0 +1,41 @@
+"""From a study file to its live model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from merge_ops.residency import Runtime, load_resident
+from merge_ops.resident import ResidentModel
+from studies.config import StudyConfig
+from studies.console import warn
+from studies.setup import StudyFile
+
+
+def prepare_runtime(config: StudyConfig) -> Runtime:
+    """Set the number of CPU threads and choose the device; "auto" takes the first GPU if any."""
+    import torch
+
+    if config.runtime.threads is not None:
+        torch.set_num_threads(config.runtime.threads)
+    device = config.runtime.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    limit = config.runtime.memory_gb
+    return Runtime(
+        device,
+        config.runtime.attention,
+        config.runtime.image_backend,
+        config.runtime.kernels,
+        memory=None if limit is None else int(limit * 1e9),
+        shard=config.runtime.shard,
+        report=warn,
+    )
+
+
+def load_models(study: StudyFile, report: Callable[[str], None] = warn) -> ResidentModel:
+    """Load the study's models; the target is always among the sources, for the comparison."""
+    return load_resident(
+        study.template,
+        replace(prepare_runtime(study.config), report=report),
+        also=[study.template.kept_from()],
+        solutions=study.solutions(),
+    )
