@@ -25,9 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from optuna.trial import FrozenTrial
 from overhead import overhead
+from racing_bound import saved_at_most
 from replayed_scores import ReplayedScores, bits, strata
 from ruamel.yaml import YAML
 from sampling_tables import tables
@@ -242,6 +244,7 @@ def _search(situation: Situation, plan: SearchPlan, items: int) -> dict[str, Any
         if plan.racer:
             told["racing"] = saved(ledger.trials)
             told["wrong"] = _wrong_stops(situation, plan.space, ledger)
+            told["most"] = _saved_at_most(situation, plan.space, ledger, plan.racer)
         return told
 
 
@@ -264,6 +267,17 @@ def _wrong_stops(situation: Situation, space: SearchSpace, ledger: Ledger) -> in
         sets = situation.scores.sets(space.decode(trial.params), "selection")
         scores.append((round(combined(sets), 9), is_whole(trial)))
     return sum(not whole for _, whole in sorted(scores, reverse=True)[:_TOP])
+
+
+def _saved_at_most(
+    situation: Situation, space: SearchSpace, ledger: Ledger, racer: Racer
+) -> float:
+    """What a race of the same error could have saved of these candidates, at most."""
+    sets = [situation.scores.sets(space.decode(t.params), "selection") for t in ledger.trials]
+    scores = [np.array([s.value for own in one for s in own.scores], dtype=float) for one in sets]
+    told = strata(sets[0])
+    weights = np.array(told["weights"])[told["strata"]]
+    return round(saved_at_most(scores, weights, racer.alpha, racer.top), 4)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ _COLUMNS = (
     "items until the grid's confirm score, share",
     "reached",
     "saved",
+    "at most",
     "wrong stops",
 )
 
@@ -58,12 +59,15 @@ def _line(case: str, rows: Sequence[Row], grid: Row) -> str:
         f"{sum(r is not None for r in reached)}/{len(rows)}",
         "-",
         "-",
+        "-",
     ]
     raced = [row["racing"] for row in rows if "racing" in row]
     if raced:
         saved = [100 * (1 - r["items_scored"] / r["items"]) for r in raced]
         low, high = _bounds(saved)
-        cells[-2] = f"{fmean(saved):.0f} % [{low:.0f}, {high:.0f}]"
+        cells[-3] = f"{fmean(saved):.0f} % [{low:.0f}, {high:.0f}]"
+        most = [100 * row["most"] for row in rows if "most" in row]
+        cells[-2] = f"{fmean(most):.0f} %" if most else "-"
         cells[-1] = f"{sum(row['wrong'] for row in rows)} of {5 * len(rows)}"
     return "| " + " | ".join(cells) + " |"
 
