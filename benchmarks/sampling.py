@@ -276,7 +276,7 @@ def _saved_at_most(
     sets = [situation.scores.sets(space.decode(t.params), "selection") for t in ledger.trials]
     scores = [np.array([s.value for own in one for s in own.scores], dtype=float) for one in sets]
     told = strata(sets[0])
-    weights = np.array(told["weights"])[told["strata"]]
+    weights = np.array(told["weights"])[np.array(told["strata"], dtype=int)]
     return round(saved_at_most(scores, weights, racer.alpha, racer.top), 4)
 
 

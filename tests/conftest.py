@@ -80,7 +80,7 @@ def small_study(demo_folder: Path) -> Callable[..., Path]:
         content["tracking"] = {"enabled": False}
         content["confirm_top"] = 2
         for objective in content["objectives"]:
-            objective["limit"] = 40
+            objective["limit"] = 24
         content["budget"] = {"trials": changes.pop("trials", 3)}
         content.update(changes)
         path = demo_folder / f"{out}.yaml"

@@ -42,7 +42,7 @@ def test_every_baseline_of_a_preference_study_stands_in_the_table(study_path: Pa
         "found recipe",
     ]
     for row in rows.values():
-        assert row["n"] == 40
+        assert row["n"] == 24
         assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert count_test_reads(study.out) == before + 6  # each is a look at the test split
     table = json.loads((study.out / "results.json").read_text())["rows"]
@@ -58,7 +58,7 @@ def test_captions_are_written_once_or_read(study_path: Path, tmp_path: Path) -> 
         run_baselines(study)
     kept = json.loads((study.out / "captions.json").read_text())
     ids = list(kept["captions"]["preference"])
-    assert len(ids) == 40
+    assert len(ids) == 24
     kept["captions"]["preference"] = dict.fromkeys(ids, "a text of no use")
     (study.out / "captions.json").write_text(json.dumps(kept))
     by_hand = tmp_path / "captions.jsonl"

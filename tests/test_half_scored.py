@@ -114,7 +114,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def study(small_study: MakeStudy, out: str, **changes: Any) -> Path:
     racing = {"rule": "off", "block": BLOCK} | changes.pop("racing", {})
     path = small_study("preference", out=out, compare=False, racing=racing, **changes)
-    path.write_text(path.read_text().replace("limit: 40", f"limit: {ITEMS}"))
+    path.write_text(path.read_text().replace("limit: 24", f"limit: {ITEMS}"))
     return path
 
 

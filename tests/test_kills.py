@@ -29,7 +29,7 @@ def write(small_study: MakeStudy, out: str) -> Path:
     path = small_study(
         "preference", out=out, trials=TRIALS, name="killed", compare=False, racing=blocks
     )
-    path.write_text(path.read_text().replace("limit: 40", "limit: 8"))
+    path.write_text(path.read_text().replace("limit: 24", "limit: 8"))
     return path
 
 

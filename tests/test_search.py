@@ -165,7 +165,7 @@ def points(trials: Sequence[FrozenTrial]) -> list[dict[str, float]]:
 
 def count(name: str, usual: int = 30) -> int:
     """A Gaussian process takes seconds for a few points; ten are drawn before its first."""
-    return 13 if name in ("gp", "auto") else usual
+    return 12 if name in ("gp", "auto") else usual
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

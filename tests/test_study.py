@@ -154,7 +154,7 @@ def test_rounding_to_bfloat16_reports_the_flipped_examples(
     result = score_once(str(folder), read_study(path), "test")
     flipped = result["against_found"]["flipped"]
     assert 0 <= flipped < 20
-    assert f"{flipped} of 80 examples came out differently" in "\n".join(figures_of(result))
+    assert f"{flipped} of 48 examples came out differently" in "\n".join(figures_of(result))
 
 
 PLAIN = """\

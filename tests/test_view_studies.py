@@ -238,7 +238,7 @@ def test_a_mistake_about_tasks_in_a_study_is_named_with_its_place(
 
 def test_objectives_may_share_a_view_or_ask_for_the_unified_model(small_study: MakeStudy) -> None:
     path = small_study("skills", out="s3")
-    text = path.read_text().replace("limit: 40", "limit: 12")
+    text = path.read_text().replace("limit: 24", "limit: 12")
     text = text.replace("task: compare", "task: unified")
     path.write_text(text.replace("task: sums", "task: places"))
     study = read_study(path)
@@ -252,7 +252,7 @@ def test_objectives_may_share_a_view_or_ask_for_the_unified_model(small_study: M
 
 def test_names_of_experts_may_be_unusual(small_study: MakeStudy, tmp_path: Path) -> None:
     path = small_study("skills", out="s4")
-    text = path.read_text().replace("limit: 40", "limit: 8")
+    text = path.read_text().replace("limit: 24", "limit: 8")
     for odd, name in (("'v1.5: größer / #[/2]'", "compare"), ("'ort, wo?'", "places")):
         text = text.replace(f"task: {name}", f"task: {odd}")
         text = text.replace(f"skill_{name}, name: {name}", f"skill_{name}, name: {odd}")
