@@ -59,7 +59,7 @@ def test_a_study_takes_an_adapter_as_an_expert(found: tuple[dict[str, Any], Path
     assert known[own] == weights_sha256(own) == recipe.provenance["models_sha256"][own]
     assert recipe.provenance["digest"] == recipe.digest(known)
     again = score_once(str(study.out / RECIPE), read_study(path), "test")
-    assert again["against_found"] == {"n": 80, "flipped": 0}
+    assert again["against_found"] == {"n": 48, "flipped": 0}
     assert (study.out / RESULTS).is_file()
 
 

@@ -117,7 +117,7 @@ def test_the_reason_is_printed_and_stands_in_the_results(
     path = small_study("preference", out="items", compare=True)
     path.write_text(path.read_text().replace("trials: 3", "trials: null\n  items: 81"))
     results = results_of(path, "items", monkeypatch)
-    reason = "items: 120 examples are scored"
+    reason = "items: 96 examples are scored"
     assert results["ended"] == {"search": reason, "global": reason}
     assert f"items, search: ended by {reason}" in capfd.readouterr().err
 

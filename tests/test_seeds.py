@@ -101,8 +101,8 @@ def test_a_candidate_is_the_mean_over_seeds_and_the_recipe_has_the_first(
     assert "nothing is raced: a candidate is scored with several seeds" in capfd.readouterr().err
     trial = read_trials(one.out)[1]
     assert trial.user_attrs[SEEDS] == 3
-    assert examples_of(trial) == 3 * 80
-    assert items_scored([trial]) == 3 * 80
+    assert examples_of(trial) == 3 * 48
+    assert items_scored([trial]) == 3 * 48
     recipe = read_recipe(one.out / RECIPE)
     assert recipe.seed == 20
     assert recipe.provenance["selection"]["mean_over_seeds"] == [20, 21, 22]

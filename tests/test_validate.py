@@ -73,7 +73,7 @@ def test_quick_loads_no_model(small_study: MakeStudy, monkeypatch: pytest.Monkey
     told = json.loads(said.stdout)
     assert told["ok"] is True
     assert told["estimate"] is None
-    assert told["data"] == {"preference": {"selection": 40, "confirm": 40, "test": 40}}
+    assert told["data"] == {"preference": {"selection": 24, "confirm": 24, "test": 24}}
     assert told["search"] == {
         "method": "task_arithmetic",
         "dimensions": 12,
