@@ -56,7 +56,7 @@ def _measure(count: int, width: int, items: int) -> list[str]:
             found.append(None)
             continue
         own = proposer if name == "cma" else make_proposer(name, dimensions, 0)
-        times = 3 if name == "gp" else _TIMED
+        times = 3 if name == "gp" or count * width > 10**6 else _TIMED
         found.append(_suggestions(own.propose, told, dimensions, items, times))
     return ["-" if value is None else f"{1000 * value:.1f}" for value in found]
 

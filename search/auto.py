@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from search.dimension import Choice, Coordinate
 
-_GP_DIMENSIONS, _GP_TRIALS = 40, 300
+GP_DIMENSIONS, GP_TRIALS = 40, 300
 """Beyond these a Gaussian process is useless, or takes seconds for a suggestion."""
 _GP_WORKERS = 8
 """Beyond so many, one that takes a quarter of a second for a suggestion lets workers wait."""
@@ -44,7 +44,7 @@ def advise(
         why = f"a front of {objectives} objectives, {count} dimensions and {trials} trials"
     elif unordered:
         name, why = "tpe", "lists of values without an order"
-    elif count <= _GP_DIMENSIONS and trials <= _GP_TRIALS and workers <= _GP_WORKERS:
+    elif count <= GP_DIMENSIONS and trials <= GP_TRIALS and workers <= _GP_WORKERS:
         name, why = "gp", f"{count} dimensions and {trials} trials: few enough for a surrogate"
     else:
         name, why = "cma", f"{count} dimensions and {trials} trials"

@@ -18,9 +18,9 @@ from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from studies.disk import Result, with_room
-from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
+from studies.journal import GLOBAL, JOURNAL, SAMPLER, SEARCH, read_trials
 from studies.mending import cut, mend
-from studies.trial_facts import COPY_OF, FRONT, GUARDS
+from studies.trial_facts import COPY_OF, FRONT, GUARDS, first_sampler
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
 
@@ -193,6 +193,18 @@ class Ledger:
                 "`out` folder; the budget and tracking may change freely."
             )
         self._written(lambda: self._study.set_user_attr("study", digest))
+
+    def keep_sampler(self, name: str) -> str:
+        """The sampler with which the search began; the first one told is written down.
+
+        What `auto` stands for depends on the budget and the workers, which may change between two
+        runs; the points that one sampler proposed are the only state of the next.
+        """
+        attributes = self._study.user_attrs
+        kept = str(attributes.get(SAMPLER) or first_sampler(self._trials) or name)
+        if SAMPLER not in attributes:
+            self._written(lambda: self._study.set_user_attr(SAMPLER, kept))
+        return kept
 
     def _written(self, write: Callable[[], Result]) -> Result:
         """Write to the journal; what a full disk let through of a line is taken back first."""
