@@ -100,15 +100,17 @@ class Ledger:
             raise UserError(f"{path}: a ledger is a file of its own, but this is a link.")
         mend(path)
         self._distributions = {d.name: distribution(d) for d in dimensions}
+        self._storage = self._written(lambda: JournalStorage(JournalFileBackend(str(path))))
         self._study = self._written(
             lambda: optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(path))),
+                storage=self._storage,
                 study_name=name,
                 directions=["maximize"] * objectives,
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(),
             )
         )
+        self._id = self._storage.get_study_id_from_name(name)
         self._trials = self._study.get_trials(deepcopy=False)
 
     @property
@@ -173,7 +175,9 @@ class Ledger:
     def _add(self, trial: FrozenTrial) -> FrozenTrial:
         """Append a trial to the journal."""
         self._written(lambda: self._study.add_trial(trial))
-        self._trials = self._study.get_trials(deepcopy=False)
+        number = len(self._trials)  # of the new one; asking for all of 10,000 takes 2 ms
+        known = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        self._trials = [*self._trials, self._storage.get_trial(known)]
         return self._trials[-1]
 
     def claim(self, digest: str) -> None:
