@@ -5,19 +5,21 @@ Run: python benchmarks/search.py --overhead 1000x40 10000x300
 A ledger of so many trials (x dimensions), each with 600 per-example scores, is filled; the next
 few are suggested, told to the ledger and mirrored. Record: the main thread's CPU time from
 an outcome to a trial on disk, and of waking the mirror. Mirror: the CPU time of the tracker's own
-thread, beside the study, into MLflow's SQLite store; it is not waited for.
+thread, beside the study, into MLflow's SQLite store; it is not waited for. In brackets
+behind suggestions what a study tells beforehand (`search/auto.py`).
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.records import ExampleScore, ScoreSet
+from search.auto import suggestion_seconds
 from search.dimension import Dimension
 from search.optuna_proposer import distribution
 from search.proposer import Proposal
@@ -27,7 +29,7 @@ from studies.ledger import SEARCH, Ledger, Outcome
 from studies.tracking_sync import Experiment
 
 _TIMED, _ITEMS = 15, 600
-_GP_MOST = 1000  # beyond, a single suggestion takes minutes
+_GP_MOST = 10**8  # trials squared x dimensions; beyond, one takes a minute and 10 GB
 
 
 def overhead(sizes: Sequence[str]) -> None:
@@ -50,15 +52,17 @@ def _measure(count: int, width: int, items: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         record, trials = _record(Path(folder), told, dimensions, items)
         mirror = _mirror(f"sqlite:///{folder}/mlflow.db", trials[-_TIMED:])
-    found: list[float | None] = [record, mirror]
+    found = [f"{1000 * record:.1f}", f"{1000 * mirror:.1f}"]
     for name in ("cma", "tpe", "gp", "random"):
-        if name == "gp" and count > _GP_MOST:
-            found.append(None)
+        if name == "gp" and count**2 * width > _GP_MOST:
+            found.append("-")
             continue
         own = proposer if name == "cma" else make_proposer(name, dimensions, 0)
-        times = 3 if name == "gp" else _TIMED
-        found.append(_suggestions(own.propose, told, dimensions, items, times))
-    return ["-" if value is None else f"{1000 * value:.1f}" for value in found]
+        times = 3 if name == "gp" or count * width > 10**6 else _TIMED
+        taken = _suggestions(own.propose, told, dimensions, items, times)
+        expected = suggestion_seconds(name, width, count)
+        found.append(f"{1000 * taken:.1f} ({1000 * expected:.0f})")
+    return found
 
 
 def _trial(
@@ -122,7 +126,7 @@ def _suggestions(
         proposal = propose(trials)
         seconds.append(time.process_time() - begun)
         trials.append(_trial(len(trials), proposal, dimensions, items, random))
-    return median(seconds[1:])
+    return mean(seconds[1:])  # a generation's end makes some of CMA-ES's dearer than others
 
 
 def _timed(experiment: Experiment, trial: FrozenTrial) -> float:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from search.dimension import Choice, Coordinate
 
-_GP_DIMENSIONS, _GP_TRIALS = 40, 300
-"""Beyond these a Gaussian process is useless, or takes seconds for a suggestion."""
+GP_DIMENSIONS, GP_TRIALS = 40, 300
+"""Beyond these a Gaussian process is useless, or takes more than a second for a suggestion."""
 _GP_WORKERS = 8
 """Beyond so many, one that takes a quarter of a second for a suggestion lets workers wait."""
 
@@ -44,7 +44,7 @@ def advise(
         why = f"a front of {objectives} objectives, {count} dimensions and {trials} trials"
     elif unordered:
         name, why = "tpe", "lists of values without an order"
-    elif count <= _GP_DIMENSIONS and trials <= _GP_TRIALS and workers <= _GP_WORKERS:
+    elif count <= GP_DIMENSIONS and trials <= GP_TRIALS and workers <= _GP_WORKERS:
         name, why = "gp", f"{count} dimensions and {trials} trials: few enough for a surrogate"
     else:
         name, why = "cma", f"{count} dimensions and {trials} trials"
@@ -55,11 +55,12 @@ def advise(
 def suggestion_seconds(sampler: str, dimensions: int, trials: int) -> float:
     """Seconds of one suggestion after so many trials, on one slow core; a rough figure.
 
-    Measured for Optuna 5.0 and pycma 4.5 at 32 to 256 dimensions and up to 1,000 trials: TPE grows
-    with both, a Gaussian process with the square of the trials, the others stay below 10 ms.
+    Measured for Optuna 5.0, with greenlet, and pycma 4.5 at 12 to 256 dimensions and up to 1,000
+    trials: TPE grows with both, a Gaussian process with the square of the trials and the more so
+    the more dimensions, the others stay below 10 ms.
     """
     if sampler == "tpe":
         return 0.001 * (30 + dimensions + 0.2 * trials)
     if sampler == "gp":
-        return 0.15 + 2e-6 * trials**2
+        return 0.1 + 0.005 * dimensions + (2e-6 + 1.7e-7 * dimensions) * trials**2
     return 0.002 if sampler == "cma" else 0.005

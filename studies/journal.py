@@ -15,10 +15,13 @@ from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import FrozenTrial, TrialState
 
 from merge_ops.errors import UserError
+from studies.trial_facts import first_sampler
 
 JOURNAL = "ledger.journal"
 SEARCH, GLOBAL = "search", "global"
 """Names of the two searches in one journal: the study's own, and its rival without depth."""
+SAMPLER = "sampler"
+"""Attribute of a search: with which sampler it began, whatever its budget is later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,12 @@ class Journal:
 
     Attributes:
         searches: finished trials by the name of their search.
+        samplers: by the name of a search, the one that proposes its points, once that is settled.
         torn: it ends in half a line: a trial that is being written, or that a crash cut short.
     """
 
     searches: Mapping[str, list[FrozenTrial]] = field(default_factory=dict)
+    samplers: Mapping[str, str] = field(default_factory=dict)
     torn: bool = False
 
 
@@ -43,13 +48,15 @@ def read_journal(path: Path) -> Journal:
     Raises:
         UserError: it is no journal.
     """
-    names: list[str] = []
-    trials: list[list[FrozenTrial]] = []
+    searches: dict[str, list[FrozenTrial]] = {}
+    kept: dict[str, str] = {}
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     with _no_collection():
-        _read(path, content[:whole], names, trials)
-    return Journal(dict(zip(names, trials, strict=True)), whole < len(content))
+        _read(path, content[:whole], searches, kept)
+    told = {name: kept.get(name) or first_sampler(trials) for name, trials in searches.items()}
+    samplers = {name: sampler for name, sampler in told.items() if sampler is not None}
+    return Journal(searches, samplers, whole < len(content))
 
 
 @contextmanager
@@ -64,18 +71,26 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read(path: Path, content: bytes, names: list[str], trials: list[list[FrozenTrial]]) -> None:
-    """Add what whole lines say to the names of searches and their trials."""
+def _read(
+    path: Path,
+    content: bytes,
+    searches: dict[str, list[FrozenTrial]],
+    samplers: dict[str, str],
+) -> None:
+    """Add what whole lines say to the searches and their samplers."""
+    names: list[str] = []  # by the number of the search
     for number, entry in _entries(path, content):
         try:
             if entry["op_code"] == JournalOperation.CREATE_STUDY:
                 if entry["study_name"] in names:
                     continue  # whoever opens a search tries to begin it
                 names.append(entry["study_name"])
-                trials.append([])
+                searches[names[-1]] = []
             elif entry["op_code"] == JournalOperation.CREATE_TRIAL:
-                own = trials[entry["study_id"]]
+                own = searches[names[entry["study_id"]]]
                 own.append(_trial(entry, len(own)))
+            elif SAMPLER in entry.get("user_attr", ()):
+                samplers[names[entry["study_id"]]] = entry["user_attr"][SAMPLER]
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise UserError(
                 f"{path}:{number}: it is no entry of a study's journal ({error!r})."

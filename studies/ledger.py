@@ -18,9 +18,9 @@ from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
 from search.racing import STOPPED
 from studies.disk import Result, with_room
-from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
+from studies.journal import GLOBAL, JOURNAL, SAMPLER, SEARCH, read_trials
 from studies.mending import cut, mend
-from studies.trial_facts import COPY_OF, FRONT, GUARDS
+from studies.trial_facts import COPY_OF, FRONT, GUARDS, first_sampler
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
 
@@ -100,15 +100,17 @@ class Ledger:
             raise UserError(f"{path}: a ledger is a file of its own, but this is a link.")
         mend(path)
         self._distributions = {d.name: distribution(d) for d in dimensions}
+        self._storage = self._written(lambda: JournalStorage(JournalFileBackend(str(path))))
         self._study = self._written(
             lambda: optuna.create_study(
-                storage=JournalStorage(JournalFileBackend(str(path))),
+                storage=self._storage,
                 study_name=name,
                 directions=["maximize"] * objectives,
                 load_if_exists=True,
                 sampler=optuna.samplers.RandomSampler(),
             )
         )
+        self._id = self._storage.get_study_id_from_name(name)
         self._trials = self._study.get_trials(deepcopy=False)
 
     @property
@@ -173,7 +175,9 @@ class Ledger:
     def _add(self, trial: FrozenTrial) -> FrozenTrial:
         """Append a trial to the journal."""
         self._written(lambda: self._study.add_trial(trial))
-        self._trials = self._study.get_trials(deepcopy=False)
+        number = len(self._trials)  # of the new one; asking for all of 10,000 takes 2 ms
+        known = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        self._trials = [*self._trials, self._storage.get_trial(known)]
         return self._trials[-1]
 
     def claim(self, digest: str) -> None:
@@ -193,6 +197,18 @@ class Ledger:
                 "`out` folder; the budget and tracking may change freely."
             )
         self._written(lambda: self._study.set_user_attr("study", digest))
+
+    def keep_sampler(self, name: str) -> str:
+        """The sampler with which the search began; the first one told is written down.
+
+        What `auto` stands for depends on the budget and the workers, which may change between two
+        runs; the points that one sampler proposed are the only state of the next.
+        """
+        attributes = self._study.user_attrs
+        kept = str(attributes.get(SAMPLER) or first_sampler(self._trials) or name)
+        if SAMPLER not in attributes:
+            self._written(lambda: self._study.set_user_attr(SAMPLER, kept))
+        return kept
 
     def _written(self, write: Callable[[], Result]) -> Result:
         """Write to the journal; what a full disk let through of a line is taken back first."""

@@ -152,14 +152,16 @@ def _search(
     aims = max(1, len(evaluator.front))
     workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
     sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
-    if not dimensions:
-        trials, sampler = 1, ONLY
-        warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
-    elif name == SEARCH:
-        announce(config, space, sampler)
     wait = seconds(config.runtime.disk_wait)
     ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
     ledger.claim(study_digest(study, evaluator.identities))
+    if not dimensions:
+        trials, sampler = 1, ONLY
+        warn(f"{config.name}: {config.method} has no knob to search: one candidate, one trial.")
+    else:
+        sampler = ledger.keep_sampler(sampler)
+    if dimensions and name == SEARCH:
+        announce(config, space, sampler, workers)
     refine = config.search.refine if name == SEARCH and dimensions else None
     plan = SearchPlan(
         space=space,

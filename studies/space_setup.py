@@ -47,16 +47,18 @@ def make_space(
     return space
 
 
-def announce(config: StudyConfig, space: SearchSpace, sampler: str) -> None:
+def announce(config: StudyConfig, space: SearchSpace, sampler: str, workers: int = 1) -> None:
     """Print what is searched, by what, how long a suggestion takes, and what has no effect."""
     dimensions, trials = space.dimensions(), config.budget.trials
-    advice = advise(dimensions, trials, max(1, len(config.front_values())))
+    advice = advise(dimensions, trials, max(1, len(config.front_values())), workers)
     cost = suggestion_seconds(sampler, len(dimensions), trials or 1000)
     text = (
         f"{len(dimensions)} dimensions, sampler {sampler}, about {1000 * cost:.0f} ms a suggestion"
     )
-    if config.sampler == "auto":
+    if config.sampler == "auto" and sampler == advice.sampler:
         text += f" (auto: {advice.reason})"
+    elif config.sampler == "auto":  # another budget or number of workers than at the beginning
+        text += " (auto: as the study began)"
     elif sampler != advice.sampler:
         text += f"; auto would take {advice.sampler} ({advice.reason})"
     warn(f"{config.name}: {text}")

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ __all__ = ["Mirror", "Status", "Summary", "reason_of", "tracking_uri"]
 
 _LONGEST_PAUSE_S = 60.0
 _GIVE_UP = 2  # failures in a row after which a study that is over no longer waits
+_SHARE, _LEAST_S = 0.01, 3.0  # of the study's time, and seconds: the most that one waits in doubt
 
 
 def tracking_uri(config_uri: str | None, runs_folder: Path) -> str:
@@ -77,7 +79,8 @@ class Mirror:
         Args:
             uri: an MLflow tracking address.
             experiment: the study's name.
-            trials: returns the ledger's trials so far; called from the thread.
+            trials: returns the ledger's finished trials so far, of which there are ever more;
+                called from the thread.
             tags: for every run.
         """
         self._uri, self._name, self._trials, self._tags = uri, experiment, trials, dict(tags)
@@ -85,7 +88,8 @@ class Mirror:
         self._experiment: Experiment | None = None
         self._summary: Summary | None = None
         self._summarised = False
-        self._mirrored = self._errors = 0
+        self._mirrored = self._errors = self._place = 0
+        self._begun, self._failing = time.monotonic(), False
         self._last_error = ""
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
 
@@ -102,14 +106,19 @@ class Mirror:
         """Let the tracker catch up, write the summary and end.
 
         Args:
-            timeout_s: it is left behind after so many seconds.
+            timeout_s: it is left behind after so many seconds; sooner, if the store failed last.
             summary: what the study came to, or None if it was cut short.
         """
+        now = time.monotonic()
+        doubt = min(timeout_s, max(_LEAST_S, _SHARE * (now - self._begun)))
         self._summary = summary
         self._closing.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        while self._thread.is_alive():
+            left = now + (doubt if self._failing else timeout_s) - time.monotonic()
+            if left <= 0:
+                break
+            self._thread.join(min(left, 0.1))
         self._stopped.set()
         return self.status()
 
@@ -151,17 +160,19 @@ class Mirror:
         if self._experiment is None:
             self._experiment = Experiment(self._uri, self._name, ledger, self._tags)
         experiment = self._experiment
-        for trial in trials:
+        self._failing = False
+        for trial in trials[self._place :]:
             if self._stopped.is_set():
                 return
             experiment.write(trial)
-            self._mirrored = experiment.count
+            self._place, self._mirrored = self._place + 1, experiment.count
         if closing and self._summary is not None:
             experiment.write_summary(self._summary)
             self._summarised = True
 
     def _fail(self, error: Exception) -> None:
-        self._experiment = None  # what the store holds now is unknown: look again
+        self._experiment, self._place = None, 0  # what the store holds is unknown: look again
+        self._failing = True
         self._errors += 1
         self._last_error = reason_of(error)
 

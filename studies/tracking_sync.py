@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import zip_longest
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from studies.tracking_store import (
 )
 from studies.trial_facts import COPY_OF, GUARDS, named_values, standing_of
 
-_NUMBER, _DONE = "trial", "done"
-"""Names of tags."""
+_NUMBER = "trial"
+"""Name of a tag."""
+_ENDED = {"FINISHED", "FAILED"}
+"""Statuses of runs that are whole."""
 _TOLD = ("source", "digest", "reason", COPY_OF, STOPPED)
 """Attributes of trials that are tags too."""
-_PARAMS, _METRICS = 100, 800  # a server takes no more of them in one call
 _LONGEST_TAG = 5000  # characters
 
 
@@ -54,9 +55,10 @@ class Summary:
 class Experiment:
     """One ledger's runs in the experiment of its study. For use by one thread.
 
-    A run carries the tag `done` once it is whole. A run without it was cut short and is completed
-    by the next to come; trials whose runs are done are left alone. After an error the object must
-    be dropped for a new one, which looks again at what the store really holds.
+    A run is ended by the last call of three, so that only a whole one has ended. One that has not
+    was cut short and is completed by the next to come; trials whose runs are whole are left alone.
+    After an error the object must be dropped for a new one, which looks again at what the store
+    really holds.
     """
 
     def __init__(self, uri: str, name: str, ledger: str, tags: Mapping[str, str]) -> None:
@@ -90,9 +92,9 @@ class Experiment:
         metrics |= trial.user_attrs.get("figures", {})
         metrics |= {f"seconds.{phase}": value for phase, value in seconds.items()}
         metrics |= {f"guard.{name}": value for name, value in trial.constraints.items()}
-        self._log(run, trial.params, metrics, stamp)
         complete = trial.state is TrialState.COMPLETE
-        self._close(run, "FINISHED" if complete else "FAILED", stamp)
+        self._log(run, trial.params, metrics, stamp)
+        self._client.set_terminated(run, "FINISHED" if complete else "FAILED", end_time=stamp)
         self._done.add(trial.number)
 
     def write_summary(self, summary: Summary) -> None:
@@ -105,7 +107,7 @@ class Experiment:
         self._client.log_text(run, summary.recipe_text, "recipe.yaml")
         self._client.log_text(run, summary.table_text, "results.md")
         self._log_files(run, summary.report, summary.pictures)
-        self._close(run, "FINISHED", now)
+        self._client.set_terminated(run, "FINISHED", end_time=now)
 
     def write_report(self, page: Path, pictures: Sequence[Path]) -> bool:
         """Put a report beside the summary; whether there is a summary."""
@@ -125,10 +127,10 @@ class Experiment:
     def _find(self) -> None:
         """Read which trials' runs are done and which were cut short; drop doubles."""
         runs = self._search(TRIAL)
-        self._done = {int(r.data.tags[_NUMBER]) for r in runs if _DONE in r.data.tags}
+        self._done = {int(r.data.tags[_NUMBER]) for r in runs if r.info.status in _ENDED}
         for run in runs:
             number = int(run.data.tags[_NUMBER])
-            if _DONE in run.data.tags:
+            if run.info.status in _ENDED:
                 continue
             if number in self._done or number in self._half:
                 self._client.delete_run(run.info.run_id)
@@ -154,17 +156,12 @@ class Experiment:
     def _log(
         self, run: str, params: Mapping[str, Any], metrics: Mapping[str, float], stamp: int
     ) -> None:
+        """The client sends many in parts."""
         from mlflow.entities import Metric, Param
 
         own = [Param(key, str(value)) for key, value in _named(params).items()]
         figures = [Metric(key, value, stamp, 0) for key, value in _named(metrics).items()]
-        parts = zip_longest(_chunks(own, _PARAMS), _chunks(figures, _METRICS), fillvalue=())
-        for some, others in parts:
-            self._client.log_batch(run, params=some, metrics=others)
-
-    def _close(self, run: str, status: str, end: int) -> None:
-        self._client.set_terminated(run, status, end_time=end)
-        self._client.set_tag(run, _DONE, "1")  # the last call: only a whole run carries it
+        self._client.log_batch(run, metrics=figures, params=own)
 
 
 def _facts(trial: FrozenTrial) -> dict[str, str]:
@@ -175,20 +172,22 @@ def _facts(trial: FrozenTrial) -> dict[str, str]:
     return {"state": trial.state.name} | facts | guards
 
 
+@lru_cache(maxsize=10_000)
+def _clean(name: str) -> str:
+    """A name that MLflow accepts: no odd characters, no empty path parts."""
+    parts = re.sub(r"[^\w/.\- :]", "_", name).split("/")
+    return "/".join(part for part in parts if part not in {"", ".", ".."})[:240] or "_"
+
+
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values under names that MLflow accepts: no odd characters, no empty path parts."""
+    """The same values under names that MLflow accepts, each its own."""
     named: dict[str, Any] = {}
     for name, value in values.items():
-        parts = re.sub(r"[^\w/.\- :]", "_", name).split("/")
-        key = "/".join(part for part in parts if part not in {"", ".", ".."})[:240] or "_"
+        key = _clean(name)
         while key in named:
             key += "_"
         named[key] = value
     return named
-
-
-def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def _milliseconds(moment: datetime) -> int:

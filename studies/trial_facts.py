@@ -9,6 +9,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from search.feasibility import value_of as value_of
+from search.naming import WARM
 from search.racing import STOPPED
 
 GUARDS, FRONT = "guards", "front"
@@ -17,6 +18,12 @@ COPY_OF = "copy_of"
 """Attribute of a trial that took the outcome of an earlier one of the same recipe: its number."""
 SEEDS = "seeds"
 """Attribute of a trial: over how many seeds of masks its scores are means; 1 if not there."""
+
+
+def first_sampler(trials: Sequence[FrozenTrial]) -> str | None:
+    """Who proposed the first trial that is no warm start; None before there is one."""
+    sources = (str(trial.user_attrs["source"]) for trial in trials)
+    return next((source for source in sources if source != WARM), None)
 
 
 def is_copy(trial: FrozenTrial) -> bool:

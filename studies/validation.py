@@ -16,6 +16,7 @@ from studies.finish import finished
 from studies.forecast import forecast
 from studies.foresight import foresee
 from studies.holder import holder
+from studies.journal import SEARCH
 from studies.model_checks import ModelCheck, check_models
 from studies.model_setup import load_models
 from studies.objectives_setup import ObjectiveSet, make_objectives
@@ -24,7 +25,7 @@ from studies.space_setup import make_space
 from studies.splits_file import check_splits
 from studies.statistics import attach
 from studies.timing import Clock
-from studies.work import finished_trials
+from studies.work import journal_of
 
 Found = TypeVar("Found")
 
@@ -150,7 +151,8 @@ def _search(study: StudyFile, models: ModelCheck) -> dict[str, Any]:
     config = study.config
     dimensions = make_space(study, models.layers, models.merged).dimensions()
     trials = config.budget.trials if dimensions else 1
-    sampler = resolve_sampler(config.sampler, dimensions, trials) if dimensions else ONLY
+    sampler = journal_of(study).samplers.get(SEARCH) if dimensions else ONLY
+    sampler = sampler or resolve_sampler(config.sampler, dimensions, trials)
     return {
         "method": config.method,
         "dimensions": len(dimensions),
@@ -168,7 +170,7 @@ def _state(study: StudyFile) -> str:
     """Whether the study's folder is new, begun, or in use just now."""
     if holder(study.out) is not None:
         return "is running just now"
-    trials = sum(finished_trials(study).values())
+    trials = sum(map(len, journal_of(study).searches.values()))
     if trials:
         return f"has begun, {trials} trials are finished"
     return "will be begun"

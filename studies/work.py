@@ -7,7 +7,7 @@ from search.space import SearchSpace
 from studies.comparison import parent_rows, published_rows
 from studies.duration import seconds
 from studies.estimate import SearchWork, Work, count
-from studies.journal import GLOBAL, JOURNAL, SEARCH, read_journal
+from studies.journal import GLOBAL, JOURNAL, SEARCH, Journal, read_journal
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
 from studies.space_setup import make_space
@@ -28,13 +28,13 @@ def plan_work(
         accelerated: whether prompts may also be kept on the device.
     """
     config = study.config
-    finished = finished_trials(study)
+    journal = journal_of(study)
     names = (SEARCH, GLOBAL) if config.compare and own.dimensions() else (SEARCH,)
     searches, confirm = [], 0
     for name in names:
         by_depth = name == SEARCH
         space = own if by_depth else make_space(study, own.layers, own.names, by_depth=False)
-        work, points = _search_work(study, name, space, finished.get(name, 0), objectives)
+        work, points = _search_work(study, name, space, journal, objectives)
         searches.append(work)
         trials = config.confirm_top if work.trials is None else work.trials + work.finished
         confirm += min(config.confirm_top, trials)
@@ -60,31 +60,34 @@ def plan_work(
 
 
 def _search_work(
-    study: StudyFile, name: str, space: SearchSpace, finished: int, objectives: ObjectiveSet
+    study: StudyFile, name: str, space: SearchSpace, journal: Journal, objectives: ObjectiveSet
 ) -> tuple[SearchWork, int]:
     """One search, and how many first points it has."""
+    finished = len(journal.searches.get(name, ()))
     budget, dimensions = study.config.budget, space.dimensions()
     limits = [] if budget.trials is None else [budget.trials]
     if budget.items is not None:
         limits.append(ceil(budget.items / count(objectives.main, "selection")))
     trials = min(limits, default=None) if dimensions else 1
     points = len(first_points(study, space))
+    sampler = journal.samplers.get(name)
+    if sampler is None or not dimensions:
+        sampler = resolve_sampler(study.config.sampler, dimensions, budget.trials)
     work = SearchWork(
         name=_NAMES[name],
         trials=None if trials is None else max(0, trials - finished),
         finished=finished,
         first_points=points,
         dimensions=len(dimensions),
-        sampler=resolve_sampler(study.config.sampler, dimensions, budget.trials),
+        sampler=sampler,
     )
     return work, points
 
 
-def finished_trials(study: StudyFile) -> dict[str, int]:
-    """Finished trials of earlier runs, by search."""
+def journal_of(study: StudyFile) -> Journal:
+    """What earlier runs left."""
     path = study.out / JOURNAL
-    searches = read_journal(path).searches if path.is_file() else {}
-    return {name: len(trials) for name, trials in searches.items()}
+    return read_journal(path) if path.is_file() else Journal()
 
 
 def _notes(study: StudyFile) -> list[str]:

@@ -59,7 +59,6 @@ def test_runs_equal_the_ledger(
             "digest": f"digest-{trial.number}",
             "sampler": "tpe",
             "ledger": ledger_tag(ledger.trials),
-            "done": "1",
         }
         if trial.number == 2:
             expected["reason"] = "the merged model's scores are not finite"
@@ -85,7 +84,7 @@ def test_a_run_cut_short_is_completed_and_its_double_dropped(store: Store) -> No
     mirrored(ledger, store.uri, "cut")
     client, whole = store.client(), store.runs("cut")["trial-0001"]
     client.delete_run(whole.info.run_id)
-    tags = {k: v for k, v in whole.data.tags.items() if k != "done"}
+    tags = whole.data.tags
     halves = [
         client.create_run(whole.info.experiment_id, tags=tags, run_name="trial-0001").info.run_id
         for _ in range(2)

@@ -99,3 +99,20 @@ def test_what_was_missed_is_filled_in_when_the_store_comes_back(
     assert status.complete
     assert (status.errors, status.last_error) == (2, "ConnectionError: gone")
     assert sorted(store.runs("back")) == ["trial-0000", "trial-0001"]
+
+
+def test_the_end_of_a_study_does_not_wait_long_for_a_store_that_failed_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    ledger = ledger_of(tmp_path, 1)
+    with hanging() as uri:
+        mirror = Mirror(uri, "dead", lambda: ledger.trials, {})
+        mirror.start()
+        deadline = time.monotonic() + 60.0
+        while not mirror.status().errors and time.monotonic() < deadline:
+            time.sleep(0.05)
+        begin = time.perf_counter()
+        status = mirror.finish(60.0)
+        assert time.perf_counter() - begin < 4.5
+    assert (status.errors > 0, status.complete) == (True, False)
