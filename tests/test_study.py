@@ -37,7 +37,7 @@ def reasoning(small_study: MakeStudy) -> tuple[dict[str, Any], Path, Path]:
 
 @pytest.fixture(scope="module")
 def preference(small_study: MakeStudy) -> tuple[dict[str, Any], Path, Path]:
-    path = small_study("preference", out="p1", trials=12)
+    path = small_study("preference", out="p1", trials=14)
     return *run(path), path
 
 
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_trials_recipe_and_tensors(
 def test_another_seed_gives_other_trials(
     preference: tuple[dict[str, Any], Path, Path], small_study: MakeStudy
 ) -> None:
-    _, other = run(small_study("preference", out="p3", trials=12, seed=1, compare=False))
+    _, other = run(small_study("preference", out="p3", trials=14, seed=1, compare=False))
     ours, theirs = ([t.params for t in read_trials(f)] for f in (preference[1], other))
     assert ours[:11] == theirs[:11]  # the published grid
     assert ours[11:] != theirs[11:]
