@@ -1,20 +1,16 @@
 """Reading a study's journal without writing: fast, and while another process writes to it."""
 
 import gc
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages.journal._storage import JournalOperation
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
+from studies.journal_lines import CLAIM, parsed, trial_of
 
 JOURNAL = "ledger.journal"
 SEARCH, GLOBAL = "search", "global"
@@ -26,30 +22,51 @@ class Journal:
     """What a journal holds.
 
     Attributes:
-        searches: finished trials by the name of their search.
+        searches: finished trials by the name of their search, in the order of their beginnings.
+        claims: digests of the studies that fill them, by the same names.
         torn: it ends in half a line: a trial that is being written, or that a crash cut short.
     """
 
     searches: Mapping[str, list[FrozenTrial]] = field(default_factory=dict)
+    claims: Mapping[str, str] = field(default_factory=dict)
     torn: bool = False
 
 
 def read_journal(path: Path) -> Journal:
     """All finished trials; half a line at the end is left alone.
 
-    Optuna's own reader refuses a torn journal, and takes four times as long. Only what
+    Optuna's own reader refuses a torn journal, and takes many times as long. Only what
     `studies.ledger.Ledger` writes is understood: whole trials.
 
     Raises:
         UserError: it is no journal.
     """
-    names: list[str] = []
-    trials: list[list[FrozenTrial]] = []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    with _no_collection():
-        _read(path, content[:whole], names, trials)
-    return Journal(dict(zip(names, trials, strict=True)), whole < len(content))
+    searches: dict[str, list[FrozenTrial]] = {}
+    claims: dict[str, str] = {}
+    with _no_collection(), path.open("rb") as stream:
+        for number, text in enumerate(stream, start=1):
+            if not text.endswith(b"\n"):
+                return Journal(searches, claims, torn=True)
+            try:
+                _take(text, searches, claims)
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                raise UserError(
+                    f"{path}:{number}: it is no line of a study's journal ({error!r})."
+                ) from None
+    return Journal(searches, claims)
+
+
+def _take(text: bytes, searches: dict[str, list[FrozenTrial]], claims: dict[str, str]) -> None:
+    """Add what a whole line says."""
+    line = parsed(text)
+    kind = line["op_code"]
+    if kind == JournalOperation.CREATE_STUDY:
+        searches.setdefault(line["study_name"], [])  # Optuna tries to begin what it opens
+    elif kind == JournalOperation.CREATE_TRIAL:
+        own = [*searches.values()][line["study_id"]]
+        own.append(trial_of(line, len(own)))
+    elif kind == JournalOperation.SET_STUDY_USER_ATTR and CLAIM in line["user_attr"]:
+        claims[[*searches][line["study_id"]]] = line["user_attr"][CLAIM]
 
 
 @contextmanager
@@ -62,24 +79,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if before:
             gc.enable()
-
-
-def _read(path: Path, content: bytes, names: list[str], trials: list[list[FrozenTrial]]) -> None:
-    """Add what whole lines say to the names of searches and their trials."""
-    for number, entry in _entries(path, content):
-        try:
-            if entry["op_code"] == JournalOperation.CREATE_STUDY:
-                if entry["study_name"] in names:
-                    continue  # whoever opens a search tries to begin it
-                names.append(entry["study_name"])
-                trials.append([])
-            elif entry["op_code"] == JournalOperation.CREATE_TRIAL:
-                own = trials[entry["study_id"]]
-                own.append(_trial(entry, len(own)))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path}:{number}: it is no entry of a study's journal ({error!r})."
-            ) from None
 
 
 def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
@@ -95,44 +94,3 @@ def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
     if name not in searches:
         raise UserError(f"{path}: there is no search {name!r} in it yet.")
     return searches[name]
-
-
-def _entries(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"{path}:{number}: each line of a study's journal must be JSON, but: {error}."
-            ) from None
-        yield number, entry
-
-
-def _trial(entry: Mapping[str, Any], number: int) -> FrozenTrial:
-    """Parameters stand in the journal in their internal form, as Optuna calls it."""
-    kinds = {name: _distribution(text) for name, text in entry["distributions"].items()}
-    values = entry.get("values")
-    return FrozenTrial(
-        number=number,
-        trial_id=number,
-        state=TrialState(entry["state"]),
-        value=None if values is not None else entry.get("value"),
-        values=values,
-        datetime_start=_moment(entry.get("datetime_start")),
-        datetime_complete=_moment(entry.get("datetime_complete")),
-        params={k: kinds[k].to_external_repr(v) for k, v in entry["params"].items()},
-        distributions=kinds,
-        user_attrs=entry["user_attrs"],
-        system_attrs=entry["system_attrs"],
-        intermediate_values={},
-    )
-
-
-def _moment(text: str | None) -> datetime | None:
-    """In local time without a zone, as Optuna gives it."""
-    return None if text is None else datetime.fromisoformat(text).astimezone().replace(tzinfo=None)
-
-
-@cache
-def _distribution(text: str) -> BaseDistribution:
-    return json_to_distribution(text)
