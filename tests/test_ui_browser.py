@@ -85,7 +85,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sets = () if score is None else (scores,)
         point = {"weight": float(number)}
         ledger.tell(Outcome(point, "d", "warm start", sets, score, "why", {"score": 1.0}))
-    summary = Summary("method: linear\n", "", {"test/vqa": 0.5})
+    summary = Summary("method: linear\n", "", {"test.vqa": 0.5})
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         uri = tracking_uri(None, folder.parent)
