@@ -87,6 +87,8 @@ class Killer:
         within: seconds after which it is killed at the latest.
         instants: when, at random.
         expected: what the uninterrupted study's trials say.
+        loading: if not 0, every other kill waits for the end of the imports, and comes within so
+            many seconds of it.
         kills: so far.
         resumed: half-scored trials that were gone on from.
         stages: where the kills fell.
@@ -96,6 +98,7 @@ class Killer:
     within: float
     instants: random.Random
     expected: Sequence[tuple[object, ...]]
+    loading: float = 0.0
     kills: int = 0
     resumed: int = 0
     stages: Counter[str] = field(default_factory=Counter)
@@ -105,7 +108,7 @@ class Killer:
         out, told, ended = read_study(path).out, 0, False
         while not ended and self.kills < kills:
             running = self.begin(path)
-            time.sleep(self.instants.uniform(0.0, self.within))
+            self.wait(running.pid, out)
             os.kill(running.pid, signal.SIGKILL)
             ended = running.wait() == 0
             fresh = running.count()
@@ -113,6 +116,15 @@ class Killer:
             self.stages[stage(out, running.pid, fresh)] += not ended
             self.resumed += running.said.read_text().count("goes on behind")
             told = self.look(out, told + fresh)
+
+    def wait(self, pid: int, out: Path) -> None:
+        """Until it is to be killed."""
+        if not self.loading or self.kills % 2:
+            time.sleep(self.instants.uniform(0.0, self.within))
+            return
+        while not owned(out, pid) and alive(pid):
+            time.sleep(0.002)
+        time.sleep(self.instants.uniform(0.0, self.loading))
 
     def finish(self, path: Path) -> None:
         """Run what is left to its end."""
@@ -131,10 +143,19 @@ class Killer:
         return len(trials)
 
 
+def owned(out: Path, pid: int) -> bool:
+    """Whether a process has taken the study's folder: behind its imports, before models load."""
+    return (out / LOCK).exists() and f'"pid": {pid},' in (out / LOCK).read_text()
+
+
+def alive(pid: int) -> bool:
+    """Whether a child still runs; one that has ended and was not waited for does not."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def stage(out: Path, pid: int, told: int) -> str:
     """How far a killed process had come: its imports, its first trial, or on."""
-    owner = (out / LOCK).read_text() if (out / LOCK).exists() else ""
-    if f'"pid": {pid},' not in owner:
+    if not owned(out, pid):
         return "while it imported"
     return "before its first trial" if told == 0 else "later"
 
@@ -177,7 +198,8 @@ def test_a_process_killed_while_it_imports_or_loads_loses_and_doubles_nothing(
     expected = [facts(trial) for trial in read_trials(whole)]
     killer = Killer(start_cold, 3.0, random.Random(kills), expected)
     if kills > 1:
-        killer.within = 1.2 * seconds_to_a_trial(write(small_study, "cold-whole"))
+        imports, killer.loading = seconds_to_a_trial(write(small_study, "cold-whole"))
+        killer.within = imports + killer.loading
     studies = 0
     while killer.kills < kills:
         path = write(small_study, f"cold-{kills}-{studies}")
@@ -190,14 +212,17 @@ def test_a_process_killed_while_it_imports_or_loads_loses_and_doubles_nothing(
     say(killer, studies, "cold")
 
 
-def seconds_to_a_trial(path: Path) -> float:
-    """How long a cold process takes until it has told its first trial; it is let go on."""
-    begun = time.monotonic()
+def seconds_to_a_trial(path: Path) -> tuple[float, float]:
+    """How long a cold process imports, and then takes until its first trial; it is let go on."""
+    begun, out = time.monotonic(), read_study(path).out
     cold = start_cold(path)
+    while not owned(out, cold.pid):
+        time.sleep(0.002)
+    imported = time.monotonic()
     cold.wait_for_a_trial()
-    spent = time.monotonic() - begun
+    told = time.monotonic()
     assert cold.wait() == 0, cold.said.read_text()
-    return spent
+    return imported - begun, told - imported
 
 
 def say(killer: Killer, studies: int, what: str) -> None:
