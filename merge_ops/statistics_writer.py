@@ -1,13 +1,15 @@
 """Writing a file of statistics tensor by tensor, so that never all of them are in memory."""
 
+import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from io import FileIO
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -16,17 +18,22 @@ from torch import Tensor
 from merge_ops.statistics_file import METADATA, Header, tensor_key
 
 _BYTES = 4  # of a float32
+_CANNOT_RESERVE = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS}
+
+Room = Callable[[Callable[[], None]], None]
+"""Calls a write, which may be called again where the disk was full."""
 
 
 class StatisticsWriter:
     """An open file whose tensors are written in any order, each once."""
 
     def __init__(
-        self, stream: BinaryIO, places: Mapping[str, tuple[int, tuple[int, ...]]]
+        self, stream: FileIO, places: Mapping[str, tuple[int, tuple[int, ...]]], room: Room
     ) -> None:
         """Use `new_statistics`; `places` are offsets and shapes by the tensors' names."""
         self._stream = stream
         self._places = places
+        self._room = room
         self.missing = set(places)
 
     def write(self, expert: int, name: str, tensor: Tensor) -> None:
@@ -36,8 +43,8 @@ class StatisticsWriter:
         assert tuple(tensor.shape) == shape, f"{key}: {tuple(tensor.shape)} is not {shape}"
         self.missing.remove(key)
         content = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
-        self._stream.seek(offset)
-        self._stream.write(np.ascontiguousarray(content, dtype="<f4").data)
+        flat = np.ascontiguousarray(content, dtype="<f4").reshape(-1).view(np.uint8)
+        self._room(partial(_put, self._stream, offset, flat.data))
 
 
 def total_bytes(shapes: Mapping[str, tuple[int, ...]], experts: int) -> int:
@@ -45,33 +52,63 @@ def total_bytes(shapes: Mapping[str, tuple[int, ...]], experts: int) -> int:
     return experts * _BYTES * sum(prod(shape) for shape in shapes.values())
 
 
+def _at_once(write: Callable[[], None]) -> None:
+    write()
+
+
 @contextmanager
 def new_statistics(
-    path: Path, header: Header, shapes: Mapping[str, tuple[int, ...]]
+    path: Path,
+    header: Header,
+    shapes: Mapping[str, tuple[int, ...]],
+    room: Room = _at_once,
 ) -> Iterator[StatisticsWriter]:
     """Yield a writer; the file appears under its name when the block has written every tensor.
+
+    Its room on the disk is taken before the block begins: what follows takes hours.
 
     Args:
         path: of the file, which is replaced.
         header: what the statistics are of.
         shapes: of one expert's tensors, by the parameters' canonical names.
+        room: is given all writes.
     """
     lead, places = _layout(header, shapes)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(lead)
-            writer = StatisticsWriter(stream, places)
+        with FileIO(handle, "wb") as stream:
+            size = len(lead) + total_bytes(shapes, len(header.models))
+            room(partial(_reserve, handle, size))
+            room(partial(_put, stream, 0, memoryview(lead)))
+            writer = StatisticsWriter(stream, places, room)
             yield writer
             assert not writer.missing, f"{sorted(writer.missing)[:3]} are not written"
-            stream.flush()
-            os.fsync(stream.fileno())
+            room(partial(os.fsync, handle))
         Path(scratch).chmod(0o644)
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def _reserve(handle: int, size: int) -> None:
+    """Take all room that a file will need, or none."""
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        os.ftruncate(handle, 0)
+        if error.errno not in _CANNOT_RESERVE:
+            raise
+
+
+def _put(stream: FileIO, offset: int, content: memoryview) -> None:
+    """Write everything there; again from its beginning, if it is called again."""
+    stream.seek(offset)
+    while content:
+        content = content[stream.write(content) :]
 
 
 def _layout(

@@ -4,7 +4,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -24,9 +24,12 @@ class CallFiles:
         held: bytes of the files there.
     """
 
-    def __init__(self, folder: Path, limit: int) -> None:
+    def __init__(self, folder: Path, limit: int, report: Callable[[str], None]) -> None:
+        """Args: `report` is told of the first damaged file."""
         self._folder = folder
         self._limit = limit
+        self._report = report
+        self._said = False
         found = folder.glob(f"*{_SUFFIX}") if folder.is_dir() else ()
         self.held = sum(path.stat().st_size for path in found)
 
@@ -43,6 +46,9 @@ class CallFiles:
                 return put_together(tensors, json.loads(facts["structure"]))
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, struct.error):
             pass
+        if not self._said:
+            self._report(f"{path}: this stored prompt is damaged; such ones are made anew")
+        self._said = True
         self.held -= path.stat().st_size
         path.unlink(missing_ok=True)
         return None

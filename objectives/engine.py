@@ -36,7 +36,7 @@ class Engine:
 
     def __init__(self, settings: Settings | None = None, writer: Writer | None = None) -> None:
         self.settings = settings or Settings()
-        self.store = PromptStore(self.settings.budget)
+        self.store = PromptStore(self.settings.budget, self.settings.report)
         self.tokens = self.settings.tokens
         self.shared: bool | None = None
         self._passes = Passes(self.store, writer or ReplayWriter(), self.settings.identity)

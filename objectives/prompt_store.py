@@ -41,12 +41,12 @@ class PromptStore:
         made: how many calls had to be made.
     """
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, report: Callable[[str], None] = lambda _text: None) -> None:
         self.made = 0
         self._device, self._memory = _Tier(budget.device), _Tier(budget.memory)
         self._files: CallFiles | None = None
         if budget.disk and budget.folder is not None:
-            self._files = CallFiles(budget.folder, budget.disk)
+            self._files = CallFiles(budget.folder, budget.disk, report)
         self._state: tuple[str, ...] | None = None
         self._first: tuple[str, ...] | None = None
 

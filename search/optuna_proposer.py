@@ -1,15 +1,19 @@
 """Optuna's samplers as proposers."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from merge_ops.registry import Value
 from search.dimension import Choice, Coordinate
 from search.in_flight import Pending, serial_of
 from search.proposer import Proposal, derived_seed
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed),
@@ -31,7 +35,8 @@ class OptunaProposer:
     The sampler sees a study in memory that holds copies of the trials, in the order in which
     they were proposed: suggesting a point writes nothing to the ledger. Points in flight are
     running trials there, which TPE takes for bad ones (constant liar) and a Gaussian process for
-    what it expects of them, so that workers do not crowd.
+    what it expects of them, so that workers do not crowd. The trials there share points with the
+    ledger's and hold nothing else, so that they take little room.
     """
 
     def __init__(
@@ -52,8 +57,10 @@ class OptunaProposer:
         count = len(trials) + len(pending)
         self._study.sampler = self._make(derived_seed(self._seed, count))
         trial = self._study.ask(self._distributions)
+        values = dict(trial.params)
         self._study.tell(trial, state=TrialState.FAIL)  # samplers pass over failed trials
-        return Proposal(dict(trial.params))
+        _fill(self._last(), {}, {})
+        return Proposal(values)
 
     def _learn(self, finished: Sequence[FrozenTrial], pending: Sequence[Pending]) -> None:
         """Bring the study in memory up to date; its trials stand in the order of proposals."""
@@ -64,9 +71,21 @@ class OptunaProposer:
             if serial in self._running:
                 self._end(self._running.pop(serial), trial)
                 continue
-            self._study.add_trial(trial)
+            self._add(trial)
             if trial.state is TrialState.RUNNING:
-                self._running[serial] = len(self._study.get_trials(deepcopy=False)) - 1
+                self._running[serial] = self._last().number
+
+    def _add(self, trial: FrozenTrial) -> None:
+        """Optuna copies what it is given deeply: it is given an empty trial, then the point."""
+        empty = copy(trial)
+        empty.user_attrs = {}
+        _fill(empty, {}, {})
+        self._study.add_trial(empty)
+        _fill(self._last(), trial.params, trial.distributions)
+
+    def _last(self) -> FrozenTrial:
+        """The study's own last trial, no copy of it."""
+        return self._study.get_trials(deepcopy=False)[-1]
 
     def _begun(self, point: Pending) -> FrozenTrial:
         return create_trial(
@@ -82,3 +101,9 @@ class OptunaProposer:
             running.set_constraint(name, value)
         values = trial.values if trial.state is TrialState.COMPLETE else None
         self._study.tell(running, values, state=trial.state)
+
+
+def _fill(
+    trial: FrozenTrial, values: dict[str, Value], kinds: dict[str, BaseDistribution]
+) -> None:
+    trial.params, trial.distributions = values, kinds

@@ -25,6 +25,7 @@ from studies.findings import findings
 from studies.fronts import FrontPoints, confirmed_front, front_results, write_front
 from studies.guards import Guards
 from studies.journal import GLOBAL, SEARCH
+from studies.metric_names import end_metrics
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
 from studies.provenance import study_digest, with_commits
@@ -98,9 +99,7 @@ def finish(
 
     with_room(write, study.out, seconds(study.config.runtime.disk_wait))
     table = (study.out / TABLE).read_text(encoding="utf-8")
-    metrics = {"test": results["rows"][-1]["score"]["value"]} | {
-        f"test/{key}": value for key, value in figures(scored[-1].sets).items()
-    }
+    metrics = end_metrics(results["rows"][-1]["score"]["value"], figures(scored[-1].sets))
     text = recipe_text(recipe, study.out)
     pictures = [study.out / HISTORY, study.out / DEPTH, study.out / CHOICES]
     if not study.config.tracking.enabled:

@@ -1,13 +1,11 @@
 """The ledger: every scored trial, in an Optuna journal; the one source of truth of a study."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import optuna
-from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -17,14 +15,22 @@ from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
 from search.racing import STOPPED
-from studies.disk import Result, with_room
-from studies.journal import GLOBAL, JOURNAL, SAMPLER, SEARCH, read_trials
+from studies.disk import with_room
+from studies.journal import GLOBAL, JOURNAL, SEARCH, Journal, read_journal, read_trials
+from studies.journal_lines import (
+    CLAIM,
+    SAMPLER,
+    Line,
+    attribute_line,
+    parsed,
+    search_line,
+    trial_line,
+    trial_of,
+)
 from studies.mending import cut, mend
-from studies.trial_facts import COPY_OF, FRONT, GUARDS, first_sampler
+from studies.trial_facts import COPY_OF, FRONT, GUARDS
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +106,13 @@ class Ledger:
             raise UserError(f"{path}: a ledger is a file of its own, but this is a link.")
         mend(path)
         self._distributions = {d.name: distribution(d) for d in dimensions}
-        self._storage = self._written(lambda: JournalStorage(JournalFileBackend(str(path))))
-        self._study = self._written(
-            lambda: optuna.create_study(
-                storage=self._storage,
-                study_name=name,
-                directions=["maximize"] * objectives,
-                load_if_exists=True,
-                sampler=optuna.samplers.RandomSampler(),
-            )
-        )
-        self._id = self._storage.get_study_id_from_name(name)
-        self._trials = self._study.get_trials(deepcopy=False)
+        known = read_journal(path) if path.exists() else Journal()
+        self._claim = known.claims.get(name)
+        self._sampler = known.samplers.get(name)
+        self._trials: list[FrozenTrial] = known.searches.get(name, [])
+        self._number = [*known.searches, name].index(name)
+        if name not in known.searches:
+            self._write(search_line(name, objectives))
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
@@ -173,12 +174,12 @@ class Ledger:
         )
 
     def _add(self, trial: FrozenTrial) -> FrozenTrial:
-        """Append a trial to the journal."""
-        self._written(lambda: self._study.add_trial(trial))
-        number = len(self._trials)  # of the new one; asking for all of 10,000 takes 2 ms
-        known = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
-        self._trials = [*self._trials, self._storage.get_trial(known)]
-        return self._trials[-1]
+        """Append a trial to the journal; it is the same here as for whoever reads it there."""
+        line = trial_line(self._number, trial)
+        self._write(line)
+        told = trial_of(parsed(json.dumps(line).encode()), len(self._trials))
+        self._trials = [*self._trials, told]  # a new list: others hold what was there before
+        return told
 
     def claim(self, digest: str) -> None:
         """Bind the search to the study that fills it.
@@ -189,14 +190,15 @@ class Ledger:
         Raises:
             UserError: the ledger was begun by a study with other settings.
         """
-        kept = self._study.user_attrs.setdefault("study", digest)
-        if kept != digest:
+        if self._claim is None:
+            self._write(attribute_line(self._number, CLAIM, digest))
+            self._claim = digest
+        if self._claim != digest:
             raise UserError(
                 f"{self._folder}: its trials were scored with another study file or other models, "
                 "and scores of two studies cannot be mixed. Undo the change, or choose another "
                 "`out` folder; the budget and tracking may change freely."
             )
-        self._written(lambda: self._study.set_user_attr("study", digest))
 
     def keep_sampler(self, name: str) -> str:
         """The sampler with which the search began; the first one told is written down.
@@ -204,14 +206,17 @@ class Ledger:
         What `auto` stands for depends on the budget and the workers, which may change between two
         runs; the points that one sampler proposed are the only state of the next.
         """
-        attributes = self._study.user_attrs
-        kept = str(attributes.get(SAMPLER) or first_sampler(self._trials) or name)
-        if SAMPLER not in attributes:
-            self._written(lambda: self._study.set_user_attr(SAMPLER, kept))
-        return kept
+        if self._sampler is None:
+            self._write(attribute_line(self._number, SAMPLER, name))
+            self._sampler = name
+        return self._sampler
 
-    def _written(self, write: Callable[[], Result]) -> Result:
-        """Write to the journal; what a full disk let through of a line is taken back first."""
+    def _write(self, line: Line) -> None:
+        """Append to the journal; what a full disk let through of a line is taken back first."""
         path = self._folder / JOURNAL
         size = path.stat().st_size if path.exists() else 0
-        return with_room(write, self._folder, self._disk_wait, lambda: cut(path, size))
+
+        def write() -> None:
+            JournalFileBackend(str(path)).append_logs([dict(line)])
+
+        with_room(write, self._folder, self._disk_wait, lambda: cut(path, size))

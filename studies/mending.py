@@ -13,10 +13,12 @@ def mend(path: Path) -> None:
     Path(f"{path}.lock").unlink(missing_ok=True)
     if not path.exists():
         return
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        cut(path, whole)
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        if stream.read() in {b"", b"\n"}:
+            return
+    cut(path, path.read_bytes().rfind(b"\n") + 1)
 
 
 def cut(path: Path, size: int) -> None:

@@ -69,6 +69,8 @@ class Racer:
     _stratum: list[int] = field(default_factory=list)
     _ends: list[list[int]] = field(default_factory=list)
     _stored: dict[int, Items] = field(default_factory=dict)
+    _courses: list[list[float]] = field(default_factory=list)
+    _followed: int = 0
     _standings: dict[int, _Standing] = field(default_factory=dict)
     _race: Race = field(init=False)
 
@@ -133,8 +135,10 @@ class Racer:
             whole.sort(key=lambda t: (-(t.value or 0.0), t.number))
             if len(whole) < self.top:
                 return None
-            scores = np.stack([self._scores(trial) for trial in whole[:BEST]])
-            rival = self._scores(whole[self.top - 1])
+            asked = whole[: max(BEST, self.top)]
+            self._stored = {trial.number: self._scores(trial) for trial in asked}
+            scores = np.stack([self._scores(trial) for trial in asked[:BEST]])
+            rival = self._scores(asked[self.top - 1])
             numbers = covariates(scores, rival, self._weights())
             values = tuple(t.value or 0.0 for t in whole)
             standing = _Standing(values[self.top - 1], rival, numbers, values)
@@ -147,12 +151,11 @@ class Racer:
         return np.array([shares[place] for place in self._stratum])
 
     def _scores(self, trial: FrozenTrial) -> Items:
-        """A trial's scores in a row, NaN for None; read from the ledger's text once."""
-        if trial.number not in self._stored:
-            stored = scores_of(trial)
-            values = [value for own in self.objectives for value in stored[own.name]]
-            self._stored[trial.number] = np.array(values, dtype=float)
-        return self._stored[trial.number]
+        """A trial's scores in a row, NaN for None; those of the best are kept."""
+        if trial.number in self._stored:
+            return self._stored[trial.number]
+        stored = scores_of(trial)
+        return np.array([v for own in self.objectives for v in stored[own.name]], dtype=float)
 
     def _look(self, seen: Sequence[int], values: Items, freedom: float = 0.0) -> Look:
         parts: list[list[float]] = [[] for _ in self._strata]
@@ -162,6 +165,17 @@ class Racer:
 
     def _peers(self, block: int, trials: Sequence[FrozenTrial]) -> list[float]:
         """Scores up to a block of all earlier trials that got there."""
-        seen = self._ends[block]
-        known = [self._scores(trial)[seen] for trial in trials if trial.value is not None]
-        return [self._look(seen, own).difference for own in known if not np.isnan(own).any()]
+        new = [t for t in trials[self._followed :] if t.value is not None]
+        self._courses += [self._course(self._scores(trial)) for trial in new]
+        self._followed = len(trials)
+        return [own[block] for own in self._courses if len(own) > block]
+
+    def _course(self, scores: Items) -> list[float]:
+        """What a trial was worth after each block that it was scored on."""
+        course = []
+        for seen in self._ends:
+            own = scores[seen]
+            if np.isnan(own).any():
+                break
+            course.append(self._look(seen, own).difference)
+        return course

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import statistics_shapes
@@ -13,6 +14,8 @@ from merge_ops.statistics_file import file_sha256, read_header
 from merge_ops.statistics_writer import new_statistics, total_bytes
 from objectives.objective import Objective
 from studies.console import warn
+from studies.disk import with_room
+from studies.duration import seconds
 from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives
 from studies.owner import sole_writer
@@ -92,17 +95,21 @@ def _collect(study: StudyFile, plan: StatisticsPlan, resident: ResidentModel) ->
         f"of each of {experts} experts, {_words(size)}, to {path}"
     )
     study.out.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(study.out).free
-    if size > free:
+    whole = shutil.disk_usage(study.out).total
+    if size > whole:
         raise UserError(
-            f"{path}: the statistics need {_words(size)}, but only {_words(free)} are free there; "
+            f"{path}: the statistics need {_words(size)}, but its whole disk has {_words(whole)}; "
             "exclude more tensors, or choose another `out` folder."
         )
+    for left in study.out.glob(f".{STATISTICS}.*"):  # by a process that was killed
+        left.unlink()
+    wait = seconds(study.config.runtime.disk_wait)
+    room = partial(with_room, folder=study.out, patience=wait)
 
     def note(text: str) -> None:
         warn(f"{study.config.name}: statistics: {text}")
 
-    with new_statistics(path, plan.header, shapes) as writer:
+    with new_statistics(path, plan.header, shapes, room) as writer:
         collect(plan, study.template, resident, writer, note)
 
 

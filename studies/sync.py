@@ -9,6 +9,7 @@ from typing import Any
 from merge_ops.errors import UserError
 from studies.changes import SETTINGS
 from studies.journal import read_trials
+from studies.metric_names import end_metrics
 from studies.paths import CHARTS, CHOICES, DEPTH, HISTORY, RECIPE, REPORT, RESULTS, TABLE
 from studies.tracking import reason_of, tracking_uri
 from studies.tracking_store import ledger_tag, without_password
@@ -103,15 +104,15 @@ def summary_of(folder: Path) -> Summary | None:
         return None
     results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
     found = results["rows"][-1]
-    metrics = {"test": found["score"]["value"]}
-    for name, figures in found["objectives"].items():
-        metrics[f"test/{name}"] = figures["value"]
-        metrics |= {f"test/{name}/{key}": v for key, v in figures["categories"].items()}
+    figures: dict[str, float] = {}
+    for name, own in found["objectives"].items():
+        figures |= {name: own["value"]}
+        figures |= {f"{name}/{key}": value for key, value in own["categories"].items()}
     pictures = [folder / name for name in (HISTORY, DEPTH, CHOICES)]
     return Summary(
         (folder / RECIPE).read_text(encoding="utf-8"),
         (folder / TABLE).read_text(encoding="utf-8"),
-        metrics,
+        end_metrics(found["score"]["value"], figures),
         [*pictures, *sorted((folder / CHARTS).glob("*.png"))],
         folder / REPORT,
     )

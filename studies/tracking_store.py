@@ -12,6 +12,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from studies.metric_names import MAIN
+
 STORE, ARTIFACTS = "mlflow.db", "mlartifacts"
 """Names in a runs folder: its local store, and the files that the store's runs keep."""
 LEDGER, KIND = "ledger", "kind"
@@ -65,8 +67,7 @@ def study_page(uri: str, ledger: str) -> str | None:
     best = client.search_runs(ids, trials, order_by=["metrics.score DESC"], max_results=1)
     if not best:
         return None
-    # MLflow sorts columns by name: with the categories too, the score would stand out of sight.
-    shown = [key for key in sorted(best[0].data.metrics) if "/" not in key and "." not in key]
+    shown = [key for key in sorted(best[0].data.metrics) if key.partition(".")[0] in MAIN]
     tags = [f"tags.`{tag}`" for tag in ("guards", "source") if tag in best[0].data.tags]
     view = {
         "searchFilter": own,

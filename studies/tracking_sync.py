@@ -11,8 +11,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.feasibility import value_of
 from search.racing import STOPPED
+from studies.metric_names import trial_metrics
 from studies.tracking_store import (
     KIND,
     LEDGER,
@@ -22,7 +22,7 @@ from studies.tracking_store import (
     open_client,
     open_experiment,
 )
-from studies.trial_facts import COPY_OF, GUARDS, named_values, standing_of
+from studies.trial_facts import COPY_OF, GUARDS, standing_of
 
 _NUMBER = "trial"
 """Name of a tag."""
@@ -87,13 +87,8 @@ class Experiment:
             _milliseconds(end - timedelta(seconds=sum(seconds.values()))),
             {KIND: TRIAL, _NUMBER: str(trial.number), **_facts(trial)},
         )
-        score = value_of(trial)
-        metrics = {} if score is None else {"score": score, **named_values(trial)}
-        metrics |= trial.user_attrs.get("figures", {})
-        metrics |= {f"seconds.{phase}": value for phase, value in seconds.items()}
-        metrics |= {f"guard.{name}": value for name, value in trial.constraints.items()}
         complete = trial.state is TrialState.COMPLETE
-        self._log(run, trial.params, metrics, stamp)
+        self._log(run, trial.params, trial_metrics(trial), stamp)
         self._client.set_terminated(run, "FINISHED" if complete else "FAILED", end_time=stamp)
         self._done.add(trial.number)
 

@@ -4,11 +4,14 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from merge_ops.errors import UserError
 from merge_ops.resident import ResidentModel
@@ -18,10 +21,12 @@ from objectives.errors import ObjectiveError
 from objectives.evaluation import Evaluation
 from objectives.settings import Settings
 from studies.captions import _kept
+from studies.engine_setup import PROMPTS
 from studies.ledger import read_trials
-from studies.paths import TEST_READS
+from studies.paths import STATISTICS, TEST_READS
 from studies.run import run_study
 from studies.setup import read_study
+from studies.statistics import collect_statistics
 
 MakeStudy = Callable[..., Path]
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -80,7 +85,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(
     monkeypatch.setattr(ResidentModel, "become", broken)
     study = read_study(small_study("preference", out="no-oom", trials=3, compare=False))
     with pytest.raises(RuntimeError, match="shapes"):
-        run_study(study)
+        run_study(study, accept_changes=True)
 
 
 @pytest.fixture
@@ -190,6 +195,93 @@ def test_a_disk_that_stays_full_is_said_in_one_line(
     monkeypatch.setattr("studies.disk._FIRST_PAUSE", 0.1)
     with pytest.raises(UserError, match="had no room for 1 s"):
         run_study(read_study(path))
+
+
+def spoiled(path: Path, how: str) -> None:
+    """Damage a file as a bad disk or a power cut does."""
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    changed = {
+        "a bit": whole[:-3] + bytes([whole[-3] ^ 16]) + whole[-2:],
+        "its header": whole[:middle].replace(b"structure", b"structurf") + whole[middle:],
+        "cut": whole[:middle],
+        "zeros": bytes(len(whole)),
+        "empty": b"",
+    }
+    path.write_bytes(changed[how])
+
+
+def test_damaged_files_of_the_prompt_cache_are_made_anew_and_no_score_changes(
+    small_study: MakeStudy, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runtime = {"dtype": "float32", "cache_gb": 0.0, "disk_cache_gb": 1.0}
+
+    def facts(path: Path) -> dict[str, str]:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata())
+
+    def run(out: str, trials: int) -> tuple[Path, list[object]]:
+        asked = {"out": out, "trials": trials, "compare": False, "runtime": runtime}
+        study = read_study(small_study("preference", **asked, name="cached"))
+        run_study(study, accept_changes=True)
+        return study.out, [t.user_attrs.get("scores") for t in read_trials(study.out)]
+
+    _, expected = run("cache-whole", 3)
+    out, _ = run("cache-damaged", 1)
+    files = sorted((out / PROMPTS).glob("*.safetensors"))
+    before = {path.name: facts(path) for path in files}
+    ways = ("a bit", "its header", "cut", "zeros", "empty")
+    assert len(files) >= len(ways)
+    for path, how in zip(files, ways, strict=False):
+        spoiled(path, how)
+    capfd.readouterr()
+    assert run("cache-damaged", 3)[1] == expected
+    assert capfd.readouterr().err.count("this stored prompt is damaged") == 1
+    assert {p.name: facts(p) for p in (out / PROMPTS).glob("*.safetensors")} == before
+
+
+def test_statistics_wait_for_room_on_the_disk(
+    small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Before they are collected, while they are written and at their end."""
+    search = {"knobs": {"weight": [0.1, 1.0]}}
+    asked = {"method": "fisher", "search": search, "statistics": {"items": 4}, "compare": False}
+    expected = collect_statistics(read_study(small_study("preference", out="roomy", **asked)))
+    own = {name: getattr(os, name) for name in ("posix_fallocate", "fsync")}
+    refused: list[str] = []
+
+    def once(name: str, *arguments: Any) -> None:
+        file = Path(f"/proc/self/fd/{arguments[0]}").readlink().name
+        if STATISTICS in file and name not in refused:
+            refused.append(name)
+            raise FULL
+        own[name](*arguments)
+
+    def half(stream: FileIO, content: memoryview) -> int:
+        if "write" not in refused:
+            refused.append("write")
+            FileIO.write(stream, content[: len(content) // 2])
+            raise FULL
+        return FileIO.write(stream, content)
+
+    class Filling(FileIO):
+        write = half  # type: ignore[assignment]
+
+    for name in ("posix_fallocate", "fsync"):
+        monkeypatch.setattr(os, name, partial(once, name))
+    monkeypatch.setattr("merge_ops.statistics_writer.FileIO", Filling)
+    pauses: list[float] = []
+    monkeypatch.setattr("studies.disk.time.sleep", pauses.append)
+    study = read_study(small_study("preference", out="tight", **asked))
+    study.out.mkdir()
+    left = study.out / f".{STATISTICS}.killed"
+    left.write_bytes(b"of a process that was killed")
+    found = collect_statistics(study)
+    assert found.sha256 == expected.sha256
+    assert refused == ["posix_fallocate", "write", "fsync"]
+    assert len(pauses) == 3
+    assert capfd.readouterr().err.count("its disk is full; waiting up to 3600 s") == 3
+    assert not left.exists()
 
 
 def test_damaged_results_are_written_anew_from_the_ledger(small_study: MakeStudy) -> None:

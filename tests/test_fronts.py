@@ -308,7 +308,7 @@ def test_mlflow_gets_a_metric_for_each_value(
     experiment.write(one)
     (run,) = experiment._search("trial")
     for name, value in zip(("reasoning", "perception"), one.values, strict=True):
-        assert run.data.metrics[name] == pytest.approx(value)
+        assert run.data.metrics[f"front.{name}"] == pytest.approx(value)
     assert run.data.metrics["score"] == pytest.approx(sum(one.values) / 2)
 
 

@@ -2,14 +2,22 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
+import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
 
 from merge_ops.errors import UserError
+from objectives.guard import Decision
 from objectives.records import ExampleScore, ScoreSet
-from search.dimension import Dimension
-from studies.ledger import JOURNAL, Ledger, Outcome, read_trials
+from objectives.statistics import Interval
+from search.dimension import Choice, Coordinate, Dimension
+from search.optuna_proposer import distribution
+from studies.ledger import JOURNAL, SEARCH, Ledger, Outcome, read_trials
 from studies.owner import sole_writer
 
 DIMENSIONS = [Dimension("w", 0.0, 1.0, 0.5)]
@@ -51,6 +59,53 @@ def test_a_torn_last_line_is_cut(tmp_path: Path, torn: bytes) -> None:
     again = Ledger(tmp_path, "search", DIMENSIONS)
     again.tell(outcome(0.2))
     assert [t.params["w"] for t in read_trials(tmp_path)] == [0.1, 0.2]
+
+
+def test_optuna_reads_and_goes_on_with_what_a_ledger_wrote_and_the_other_way(
+    tmp_path: Path,
+) -> None:
+    """Names that look like keys of a line, text in parameters, and two values among them."""
+    dimensions: list[Coordinate] = [
+        Dimension("params", 0.0, 1.0, 0.5),
+        Choice("distributions", ('},"params":{', "b"), "b"),
+    ]
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / JOURNAL)))
+    theirs = optuna.create_study(storage=storage, study_name=SEARCH, direction="maximize")
+    kinds = {d.name: distribution(d) for d in dimensions}
+    values: dict[str, Any] = {"params": 0.25, "distributions": '},"params":{'}
+    attributes = {"digest": "x", "params": {"a": 1}, "distributions": {}}
+    for value in (0.25, None):
+        theirs.add_trial(
+            create_trial(
+                state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+                value=value,
+                params=values,
+                distributions=kinds,
+                user_attrs=attributes,
+                constraints={"guard": -0.5},
+            )
+        )
+    ledger = Ledger(tmp_path, SEARCH, dimensions)
+    held = Decision("undecided", 0.125, Interval(0.0, -0.1, 0.1))
+    ledger.tell(
+        Outcome(values, "d", "tpe", SETS, 0.5, "", {"score": 0.25}, guards={"guard": held})
+    )
+    ledger.claim("x")
+    front = Ledger(tmp_path, "front", dimensions, objectives=2)
+    front.tell(
+        Outcome(values, "d", "tpe", SETS, 0.5, "", {"score": 0.25}, front={"a": 0.25, "b": 0.75})
+    )
+    loaded = optuna.load_study(storage=storage, study_name=SEARCH)
+    assert loaded.user_attrs == {"study": "x"}
+    both = optuna.load_study(storage=storage, study_name="front")
+    assert both.directions == [StudyDirection.MAXIMIZE] * 2
+    for name, study, own in ((SEARCH, loaded, ledger), ("front", both, front)):
+        known = study.get_trials(deepcopy=False)
+        for read in (own.trials, read_trials(tmp_path, name)):
+            assert len(read) == len(known) == (3 if name == SEARCH else 1)
+            for a, b in zip(read, known, strict=True):
+                b._trial_id = a._trial_id  # theirs counts over all searches
+                assert a == b
 
 
 def test_the_lock_of_a_dead_writer_is_not_waited_for(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_what_is_missing_is_written_and_a_second_time_nothing(store: Store) -> N
     }
     runs = store.runs("filled")
     assert sorted(runs) == ["summary", *(f"trial-{n:04d}" for n in range(5))]
-    expected = {"test": 0.5, "test/vqa": 0.5, "test/vqa/kind 0": 0.25}
+    expected = {"test": 0.5, "test.vqa": 0.5, "test_slice.vqa.kind 0": 0.25}
     assert runs["summary"].data.metrics == expected
     ids = {name: run.info.run_id for name, run in runs.items()}
     assert told("sync", str(folder))["written"] == 0

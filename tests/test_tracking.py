@@ -44,9 +44,12 @@ def test_runs_equal_the_ledger(
         point = {"weight.math.0": trial.params[NAMES[0]]}
         point["weight.odd _name_"] = trial.params[NAMES[1]]
         assert {k: float(v) for k, v in run.data.params.items()} == point
-        seconds = {f"seconds.{k}": v for k, v in trial.user_attrs["seconds"].items()}
-        score = {} if trial.value is None else {"score": trial.value}
-        assert run.data.metrics == score | seconds | trial.user_attrs.get("figures", {})
+        metrics = {f"seconds.{k}": v for k, v in trial.user_attrs["seconds"].items()}
+        if trial.value is not None:
+            own = trial.user_attrs["figures"]
+            metrics |= {"score": trial.value, "score.vqa": own["vqa"]}
+            metrics |= {f"slice.vqa.kind {i}": own[f"vqa/kind {i}"] for i in range(2)}
+        assert run.data.metrics == metrics
         assert run.info.status == ("FAILED" if trial.number == 2 else "FINISHED")
         assert run.info.end_time == int(ended(trial).timestamp() * 1000)
         assert run.info.end_time - run.info.start_time in {250, 2000}
@@ -63,7 +66,7 @@ def test_runs_equal_the_ledger(
         if trial.number == 2:
             expected["reason"] = "the merged model's scores are not finite"
         assert tags == expected
-    assert runs["trial-0001"].data.metrics["vqa/kind 1"] == 0.26
+    assert runs["trial-0001"].data.metrics["slice.vqa.kind 1"] == 0.26
     assert not list(tmp_path.iterdir()), "something was written outside the runs folder"
 
 
@@ -108,13 +111,13 @@ def test_the_summary_is_one_run_with_its_files(store: Store, tmp_path: Path) -> 
     ledger = ledger_of(store.folder / "summary", 1)
     mirrored(ledger, store.uri, "summary", SUMMARY)
     later = Summary(
-        "method: ties\n", "table", {"test/vqa": 0.75}, [picture, tmp_path / "none.png"], page
+        "method: ties\n", "table", {"test.vqa": 0.75}, [picture, tmp_path / "none.png"], page
     )
     assert mirrored(ledger, store.uri, "summary", later).complete
     runs = store.runs("summary")
     assert sorted(runs) == ["summary", "trial-0000"]
     run = runs["summary"]
-    assert run.data.metrics == {"test/vqa": 0.75}
+    assert run.data.metrics == {"test.vqa": 0.75}
     files = store.folder / "mlartifacts" / run.info.run_id / "artifacts"
     assert (files / "recipe.yaml").read_text() == "method: ties\n"
     assert (files / "results.md").read_text() == "table"

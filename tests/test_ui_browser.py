@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
@@ -32,7 +33,6 @@ OPTIONS = (
     "--disable-sync",
     "--window-size=1900,1600",  # the page holds only the rows and columns in sight
     "--virtual-time-budget=30000",
-    "--dump-dom",
 )
 PATIENCE_S = 90.0
 SCORES = (0.25, 0.75, None, 0.5)
@@ -85,7 +85,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sets = () if score is None else (scores,)
         point = {"weight": float(number)}
         ledger.tell(Outcome(point, "d", "warm start", sets, score, "why", {"score": 1.0}))
-    summary = Summary("method: linear\n", "", {"test/vqa": 0.5})
+    summary = Summary("method: linear\n", "", {"test.vqa": 0.5})
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         uri = tracking_uri(None, folder.parent)
@@ -121,39 +121,71 @@ def served(study: Path) -> Iterator[str]:
             command.send_signal(signal.SIGINT)
             rest = command.stdout.read()
     assert (command.returncode, rest) == (0, ""), printed + rest
+    port = int(address(printed, "trials").partition("/#")[0].rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
 
 
-def dom(browser: str, page: str, profile: Path) -> str:
-    options = [*OPTIONS, f"--user-data-dir={profile}"]
-    done = subprocess.run([browser, *options, page], capture_output=True, timeout=PATIENCE_S)
+@pytest.fixture(scope="module")
+def printed(study: Path) -> Iterator[str]:
+    """What the command has printed; it serves as long as the tests of this file run."""
+    with served(study) as text:
+        yield text
+
+
+def address(printed: str, what: str) -> str:
+    found = re.search(rf"{what}: (http://127\.0\.0\.1:\d+/#/\S+)", printed)
+    assert found, printed
+    return found[1]
+
+
+def browsed(browser: str, page: str, profile: Path, *options: str) -> str:
+    own = [*OPTIONS, f"--user-data-dir={profile}", *options]
+    done = subprocess.run([browser, *own, page], capture_output=True, timeout=PATIENCE_S)
     return done.stdout.decode(errors="replace")
 
 
 def shown_by(browser: str, page: str, profile: Path) -> dict[str, str]:
     """Score by run name, in the order of the page."""
     grid = Grid()
-    grid.feed(dom(browser, page, profile))
+    grid.feed(browsed(browser, page, profile, "--dump-dom"))
     name, score = "attributes.`Run Name`", "metrics.`score`"
     rows = [row for row in grid.rows.values() if name in row]
     return {re.sub("#[0-9a-f]{6}", "", r[name]).strip(): r.get(score, "?") for r in rows}
 
 
 def test_the_page_lists_every_trial_with_its_score(
-    browser: str, study: Path, tmp_path: Path
+    browser: str, printed: str, tmp_path: Path
 ) -> None:
     expected = {
         **{f"trial-{n:04d}": "-" if s is None else str(s) for n, s in enumerate(SCORES)},
         "summary": "-",
     }
-    with served(study) as printed:
-        found = re.search(r"trials: (http://127\.0\.0\.1:(\d+)/#/\S+)", printed)
-        assert found, printed
-        shown: dict[str, str] = {}
-        deadline, attempt = time.monotonic() + PATIENCE_S, 0
-        while shown != expected and time.monotonic() < deadline:
-            attempt += 1
-            shown = shown_by(browser, found[1], tmp_path / f"profile{attempt}")
+    shown: dict[str, str] = {}
+    deadline, attempt = time.monotonic() + PATIENCE_S, 0
+    while shown != expected and time.monotonic() < deadline:
+        attempt += 1
+        shown = shown_by(browser, address(printed, "trials"), tmp_path / f"profile{attempt}")
     assert shown == expected
     assert list(shown)[:3] == ["trial-0001", "trial-0003", "trial-0000"], "not the best first"
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(found[2])))
+
+
+def test_the_charts_show_the_score_first(browser: str, printed: str, tmp_path: Path) -> None:
+    """In one section, for those with a name would stand before all charts without."""
+    expected = ["score", "score.vqa", "seconds.score", "slice.vqa.colours"]
+    page, titles, attempt = address(printed, "charts"), list[str](), 0
+    deadline = time.monotonic() + PATIENCE_S
+    while titles[: len(expected)] != expected and time.monotonic() < deadline:
+        attempt += 1
+        text = browsed(browser, page, tmp_path / f"profile{attempt}", "--dump-dom")
+        titles = re.findall(r'<h4 [^>]*title="([^"]+)"', text)
+    assert titles[: len(expected)] == expected
+    assert set(titles[len(expected) :]) <= {"test", "test.vqa"}
+    picture = tmp_path / "charts.png"
+    browsed(browser, page, tmp_path / "last", f"--screenshot={picture}")
+    with Image.open(picture) as image:
+        assert image.size == (1900, 1600)
+        bars = image.convert("RGB").crop((600, 400, 1900, 900)).getcolors(10**6)
+    assert bars is not None
+    vivid = [n for n, c in bars if isinstance(c, tuple) and max(c) - min(c) > 80]
+    assert sum(vivid) > 5000, "no bar is drawn"

@@ -10,7 +10,7 @@ from studies.tracking import Mirror, Status, Summary, tracking_uri
 
 NAMES = ("weight.math.0", "weight.odd (name)/")
 """The second has characters that MLflow refuses."""
-SUMMARY = Summary("method: linear\n", "| model | score |\n", {"test/vqa": 0.5})
+SUMMARY = Summary("method: linear\n", "| model | score |\n", {"test.vqa": 0.5})
 
 
 def outcome(number: int, *, failed: bool = False) -> Outcome:
