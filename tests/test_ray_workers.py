@@ -21,7 +21,8 @@ from studies.run import run_study
 from studies.setup import read_study
 from studies.workers.protocol import Order
 from studies.workers.ray_cluster import connected
-from studies.workers.ray_pool import RayPool, Room
+from studies.workers.ray_pool import RayPool
+from studies.workers.ray_room import Room
 from studies.workers.setup import Crew
 from tests.simulated import Simulation
 from tests.sleeping import sleeper
@@ -114,7 +115,7 @@ def test_a_refusal_ends_the_study_in_one_line(here: Any, small_study: MakeStudy)
     """What all workers refuse is the user's mistake, not a fault of nodes."""
     study = read_study(small_study("reasoning", out="refused", trials=3))
     from merge_ops.errors import UserError
-    from studies.workers.ray_pool import actor_maker
+    from studies.workers.ray_worker import actor_maker
 
     order = Order(str(study.file.path), str(study.out), {}, "here", "other data")
     workers = RayPool(here, actor_maker(here), order, Room(1, 1, 0))

@@ -1,8 +1,9 @@
 """One worker in this very process: what a study with points in flight goes on with without Ray."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
@@ -40,6 +41,14 @@ class InProcess:
             return [Done(_ONLY, piece, self.bench.score(piece))]
         except (UserError, ObjectiveError) as error:
             return [Refused(_ONLY, piece, str(error))]
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """How it scored."""
+        return [self.bench.record()]
+
+    def check(self) -> Sequence[dict[str, Any]]:
+        """As `Bench.check`."""
+        return self.bench.check()
 
     def drop(self, _worker: str, _reason: str) -> None:
         """Nothing: what is asked here is asked after the fact."""

@@ -26,6 +26,7 @@ class Job:
         stops: told the scores of the first pieces; true if no further one is wanted.
         keep: told each new result.
         number: a number of its own.
+        seeds: of random masks, which the pieces go through in turn.
         scores: results, by index.
         reason: why it failed, or an empty string.
         seconds: by phase, of all pieces.
@@ -38,6 +39,7 @@ class Job:
     scores: dict[int, BlockScores] = field(default_factory=dict)
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=lambda: {"build": 0.0, "score": 0.0})
+    seeds: int = 1
     _given: set[int] = field(default_factory=set)
     _losses: Counter[int] = field(default_factory=Counter)
     _looked: int = 0

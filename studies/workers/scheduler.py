@@ -45,7 +45,9 @@ class Scheduler:
     _own: dict[str, int] = field(default_factory=dict)
     _at: dict[str, tuple[Piece, float]] = field(default_factory=dict)
     _warm: set[str] = field(default_factory=set)
+    _orphans: set[int] = field(default_factory=set)
     _longest: float = 0.0
+    _watched: float = float("-inf")
 
     def run(
         self,
@@ -57,12 +59,29 @@ class Scheduler:
 
         Args:
             source: the next job; None while there is none. It is asked again when a job has ended.
+                It may itself have jobs scored by `run`, but only while none of these is open.
             ended: told each job as it ends.
-            halted: true if nothing further is to be given away; what runs is waited for.
+            halted: true if nothing further is to be given away; what runs is waited for, and
+                jobs that are not over then are forgotten.
 
         Raises:
             UserError: no worker is left, and none can be had.
+            RuntimeError: called while jobs of another call are open.
         """
+        if self._open:
+            raise RuntimeError(f"{len(self._open)} jobs are being scored already")
+        try:
+            self._run(source, ended, halted)
+        finally:
+            self._open.clear()
+            self._own.clear()
+
+    def _run(
+        self,
+        source: Callable[[], Job | None],
+        ended: Callable[[Job], None],
+        halted: Callable[[], bool],
+    ) -> None:
         dry = False
         while True:
             over = halted()
@@ -94,6 +113,9 @@ class Scheduler:
             piece = piece or self._help()
             if piece is None:
                 break
+            if worker not in self.workers.idle():  # it died while the source had others work
+                self._orphans.add(piece.job)
+                continue
             self._own[worker] = piece.job
             self._open[piece.job].give(piece)
             self._at[worker] = (piece, self.workers.now())
@@ -106,8 +128,11 @@ class Scheduler:
         piece = own.next() if own else None
         if piece is not None:
             return piece
-        held = set(self._own.values())
-        orphans = (job.next() for number, job in self._open.items() if number not in held)
+        self._orphans &= self._open.keys()
+        if not self._orphans:
+            return None
+        left = sorted(self._orphans - set(self._own.values()))
+        orphans = (self._open[number].next() for number in left)
         return next((piece for piece in orphans if piece is not None), None)
 
     def _help(self) -> Piece | None:
@@ -133,6 +158,7 @@ class Scheduler:
                 self._warm.discard(worker)
                 if job and piece:
                     job.lose(piece, reason)
+                    self._orphans.add(job.number)
         return job
 
     def _close(self, job: Job, ended: Callable[[Job], None]) -> bool:
@@ -146,6 +172,9 @@ class Scheduler:
     def _watch(self) -> None:
         """End workers that are at a piece for much longer than any took."""
         now = self.workers.now()
+        if now - self._watched < _TICK:
+            return
+        self._watched = now
         usual = max(self.patience.least, self.patience.factor * self._longest)
         for worker, (_, begun) in list(self._at.items()):
             allowed = usual if worker in self._warm else max(usual, self.patience.at_first)

@@ -1,8 +1,9 @@
 """Workers that only pass the time: for tests of the coordinator, and for its benchmark."""
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from studies.workers.protocol import Answer, Done, Event, Lost, Piece
 
@@ -50,6 +51,14 @@ class SimulatedWorkers:
         name = event.worker
         self._idle.append(f"{name}'" if isinstance(event, Lost) else name)
         return [event]
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """Nothing: they have no models."""
+        return []
+
+    def check(self) -> Sequence[dict[str, Any]]:
+        """Nothing."""
+        return []
 
     def drop(self, worker: str, reason: str) -> None:
         """It is replaced; what it was at comes to nothing."""
