@@ -11,7 +11,7 @@ import pickle
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def _on_ray(sampler: str, workers: int, items: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder, connected(None, workers) as ray:
         study = _study(folder, sampler, workers, items)
         stored = _timed("answers", _pickled(study))
-        light = _LightActors(ray, lambda piece: _loaded(stored(piece)), seconds)
+        light = _LightActors(ray, lambda pieces: _loaded(stored(pieces)), seconds)
         order = Order("study.yaml", folder, {}, "here", "")
         pool = RayPool(light, light.make, order, Room(workers, 1, 0))
         while len(pool.idle()) < workers:
@@ -84,14 +84,14 @@ def _instant(study: Simulation) -> Callable[[Piece], Answer]:
     return _timed("answers", study.answers(0.0))
 
 
-def _pickled(study: Simulation) -> Callable[[Piece], bytes]:
+def _pickled(study: Simulation) -> Callable[[Sequence[Piece]], bytes]:
     """The same as they arrive; reading them is the coordinator's work."""
     answer = study.answers(0.0)
-    return lambda piece: pickle.dumps(answer(piece))
+    return lambda pieces: pickle.dumps([answer(piece) for piece in pieces])
 
 
-def _loaded(answer: bytes) -> Answer:
-    found: Answer = pickle.loads(answer)  # noqa: S301 (of this very process)
+def _loaded(answers: bytes) -> list[Answer]:
+    found: list[Answer] = pickle.loads(answers)  # noqa: S301 (of this very process)
     return found
 
 
@@ -141,19 +141,19 @@ def _watched(*methods: tuple[type, str]) -> Iterator[None]:
 class _LightActors:
     """Sleeping actors of a few megabytes, and as much of `ray` as the pool uses.
 
-    A piece travels pickled, as it would; its scores are made up here, so that their processes
+    Pieces travel pickled, as they would; their scores are made up here, so that their processes
     need not import torch.
     """
 
     ray: Any
-    answer: Callable[[Piece], Answer]
+    answer: Callable[[Sequence[Piece]], list[Answer]]
     seconds: float
 
     def make(self, _node: Any, _room: Any) -> Any:
         """Start one."""
 
         class Sleeper:  # local, so that Ray sends it by value
-            def sleep(self, _piece: bytes, seconds: float) -> int:
+            def sleep(self, _pieces: bytes, seconds: float) -> int:
                 time.sleep(seconds)
                 return os.getpid()
 
@@ -194,7 +194,8 @@ class _Call:
 
     def remote(self, argument: Any) -> "_Call":
         """Send it off."""
-        reference = self.actor.sleep.remote(pickle.dumps(argument), self.seconds)
+        count = len(argument) if isinstance(argument, Sequence) else 1
+        reference = self.actor.sleep.remote(pickle.dumps(argument), count * self.seconds)
         return _Call(self.actor, self.seconds, self.convert, argument, reference)
 
     def future(self) -> "Future[Any]":

@@ -22,9 +22,10 @@ class SleepingActor:
     def open(self, _order: Order) -> Facts:
         return Facts(6, (), (), "", "cpu", 1, "here", os.getpid())
 
-    def score(self, piece: Piece) -> Answer:
-        time.sleep(self._seconds)
-        return Answer((guesses(piece, self._blocks[piece.block]),), 0.0, self._seconds)
+    def score(self, pieces: Sequence[Piece]) -> list[Answer]:
+        time.sleep(self._seconds * len(pieces))
+        found = [guesses(piece, self._blocks[piece.block]) for piece in pieces]
+        return [Answer((own,), 0.0, self._seconds) for own in found]
 
 
 def guesses(piece: Piece, ids: Sequence[str]) -> tuple[ExampleScore, ...]:

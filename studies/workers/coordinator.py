@@ -97,7 +97,7 @@ class Coordinator:
         self._serials = {serial_of(t) for t in self.ledger.trials} | self.points.open.keys()
         self._left = [self.points.open[serial] for serial in sorted(self.points.open)]
         with self.interruption.trial():
-            self.evaluator.scheduler.run(self._next, self._told, self._halted)
+            self.evaluator.scheduler.run(self._next, self._told, self._halted, self._plenty)
         if self._hopeless:
             raise UserError(self._hopeless)
         self.points.forget()
@@ -108,6 +108,11 @@ class Coordinator:
         if self.limits.late():
             self._ended = TIME_OVER
         return self._ended == TIME_OVER or self._hopeless is not None or self.interruption.asked
+
+    def _plenty(self, count: int) -> bool:
+        """Whether so many further trials may begin: else their blocks are shared one by one."""
+        begun = len(self.ledger.trials) + len(self.points.open)
+        return self.limits.trials is None or self.limits.trials - begun >= count
 
     def _next(self) -> Job | None:
         """What an idle worker shall score: a point that an earlier run left, or a new one."""

@@ -71,7 +71,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, with the piece that it was at, if any."""
+    """A worker is gone, with the pieces that it was given, if any; the first stands here."""
 
     worker: str
     piece: Piece | None
@@ -138,7 +138,7 @@ class Facts:
 
 
 class Workers(Protocol):
-    """Workers that come and go; each is at one piece at most."""
+    """Workers that come and go; each is at what it was given last, or at nothing."""
 
     def records(self) -> Sequence[Mapping[str, Any]]:
         """How each worker scored, as plain data; see `studies.workers.bench.Bench.record`."""
@@ -156,8 +156,8 @@ class Workers(Protocol):
         """Names of those that wait for work, in a fixed order."""
         ...
 
-    def give(self, worker: str, piece: Piece) -> None:
-        """Let an idle worker score a piece."""
+    def give(self, worker: str, pieces: Sequence[Piece]) -> None:
+        """Let an idle worker score pieces of one candidate; their results come together."""
         ...
 
     def events(self, seconds: float) -> Sequence[Event]:

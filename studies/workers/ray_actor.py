@@ -1,6 +1,6 @@
 """The process that Ray starts for one worker: a bench behind a few calls."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,9 +57,9 @@ class BenchActor:
         self._bench = open_bench(order, root)
         return self._bench.facts()
 
-    def score(self, piece: Piece) -> Answer | Refusal:
-        """Score one block on one model."""
-        return _said(lambda: self._opened().score(piece))
+    def score(self, pieces: Sequence[Piece]) -> list[Answer] | Refusal:
+        """Score some blocks of one candidate."""
+        return _said(lambda: [self._opened().score(piece) for piece in pieces])
 
     def record(self) -> dict[str, Any]:
         """As `Bench.record`."""

@@ -1,6 +1,6 @@
 """One worker on Ray: its actor, how it is started, and what its end is called."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ class Worker:
         name: of the worker; never used twice.
         node: where it runs.
         actor: Ray's handle.
-        piece: what it is at.
+        pieces: what it is at.
         ready: whether its models are loaded.
         dropped: why it was ended from here, or an empty string.
     """
@@ -26,7 +26,7 @@ class Worker:
     name: str
     node: Node
     actor: Any
-    piece: Piece | None = None
+    pieces: Sequence[Piece] = ()
     ready: bool = False
     dropped: str = ""
 

@@ -118,7 +118,7 @@ class RemoteEvaluator:
             return stops is not None and stops(len(prefix) - 1, self.plan.sets(pieces, prefix))
 
         if store is None:
-            return Job(number, pieces, stopped, seeds=seeds)
+            return Job(number, pieces, stopped, seeds=seeds, raced=stops is not None)
         digests = {id(p.recipe): self.digest(p.recipe) for p in pieces if p.block == 0}
         keys = [
             f"{digests[id(p.recipe)]} {self.plan.part(variant, p.places, split)} {why}"
@@ -129,7 +129,7 @@ class RemoteEvaluator:
         def keep(piece: Piece, answer: Answer) -> None:
             store.put(keys[piece.index], piece.block, Kept(answer.scores, answer.score))
 
-        job = Job(number, pieces, stopped, keep, seeds=seeds)
+        job = Job(number, pieces, stopped, keep, seeds=seeds, raced=stops is not None)
         for kept in (kept for kept in found.values() if kept):
             job.seconds["score"] += kept.seconds
         job.restore({i: kept.scores for i, kept in found.items() if kept})
