@@ -1,5 +1,6 @@
 """Workers on Ray: the same study as in one process, on loopback alone, whatever dies."""
 
+import json
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from search.in_flight import serial_of
 from studies.journal import read_trials
+from studies.paths import EVALUATION
 from studies.run import run_study
 from studies.setup import read_study
 from studies.workers.protocol import Order
@@ -66,15 +68,23 @@ def test_only_loopback_is_listened_on(here: Any) -> None:
                 assert address in {"127.0.0.1", "::1"}, (process.name(), socket)
 
 
-def test_one_worker_is_the_study_of_one_process(here: Any, small_study: MakeStudy) -> None:
+def test_one_worker_is_the_study_of_one_process(
+    here: Any, small_study: MakeStudy, capfd: pytest.CaptureFixture[str]
+) -> None:
     settings = {"trials": 14, "racing": {"block": 16}, "compare": False, "sampler": "cma"}
     results = []
     for out, crew in (("alone", None), ("hired", Crew(1))):
         study = read_study(small_study("reasoning", out=out, **settings))
         results.append(run_study(study, crew=crew))
         results[-1]["trials"] = facts(read_trials(study.out))
+        said = capfd.readouterr().err
+        assert said.count("memory on cpu: ") == 1
+        assert "scored again one by one, without shortcuts" in said
     assert here.is_initialized()
-    for key in ("trials", "winner", "rows"):
+    record = json.loads((study.out / EVALUATION).read_text())
+    assert record["workers"][0]["device"] == "cpu"
+    assert {block["block"] for block in record["blocks"]["selection"]} >= {0, 1}
+    for key in ("trials", "winner", "rows", "self_check"):
         assert results[0][key] == results[1][key], key
 
 

@@ -1,6 +1,7 @@
 """Studies through the coordinator: refined, averaged over seeds, at their end, out of time."""
 
 import errno
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from search.stage import stage_of, stages
 from studies.evaluator import count_test_reads
 from studies.half_scored import END, HalfScored
 from studies.journal import read_trials
+from studies.paths import EVALUATION
 from studies.run import run_study
 from studies.setup import read_study
 from studies.trial_facts import SEEDS
@@ -55,7 +57,12 @@ def test_one_worker_is_the_study_of_one_process(
             (t.params, t.value, [t.user_attrs.get(k) for k in keys], stage_of(t))
             for t in read_trials(study.out)
         ]
-        found.append([told, *(results[key] for key in ("winner", "rows", "refined"))])
+        keys = ("winner", "rows", "refined", "self_check")
+        found.append([told, *(results[key] for key in keys)])
+        record = json.loads((study.out / EVALUATION).read_text())
+        own = record["workers"][0] if out == "hired" else record
+        found[-1] += [own[key] for key in ("tokens_per_batch", "prompts_shared")]
+        found[-1].append(record["blocks"])
         assert count_test_reads(study.out) == len(results["rows"])
         monkeypatch.setattr("studies.opening.points_left", lambda _: True)
     assert found[0] == found[1]
