@@ -69,7 +69,7 @@ def test_only_loopback_is_listened_on(here: Any) -> None:
 
 
 def test_one_worker_is_the_study_of_one_process(
-    here: Any, small_study: MakeStudy, capfd: pytest.CaptureFixture[str]
+    here: Any, small_study: MakeStudy, demo_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     settings = {"trials": 14, "racing": {"block": 16}, "compare": False, "sampler": "cma"}
     results = []
@@ -81,7 +81,7 @@ def test_one_worker_is_the_study_of_one_process(
         assert said.count("memory on cpu: ") == 1
         assert "scored again one by one, without shortcuts" in said
     assert here.is_initialized()
-    record = json.loads((study.out / EVALUATION).read_text())
+    record = json.loads((demo_folder / "hired" / EVALUATION).read_text())
     assert record["workers"][0]["device"] == "cpu"
     assert {block["block"] for block in record["blocks"]["selection"]} >= {0, 1}
     for key in ("trials", "winner", "rows", "self_check"):
