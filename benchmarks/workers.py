@@ -1,4 +1,4 @@
-"""What the coordinator costs: CPU per trial with 1 to 1,024 workers, and two workers against one.
+"""What the coordinator costs: CPU per trial with 1 to 1,024 workers.
 
 Workers only pass the time: on a clock of their own, without Ray, or as Ray actors that sleep.
 CPU seconds of the coordinating process, all its threads, so that other work on the machine counts
@@ -8,12 +8,10 @@ little. Run `python -m benchmarks.workers`. The figures stand in docs/benchmarks
 import argparse
 import os
 import pickle
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,15 +20,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from ruamel.yaml import YAML
-
 from studies.half_scored import HalfScored
-from studies.journal import read_trials
 from studies.ledger import Ledger
 from studies.workers.coordinator import Coordinator
 from studies.workers.protocol import Answer, Facts, Order, Piece, Workers
 from studies.workers.ray_cluster import connected
-from studies.workers.ray_pool import RayPool, Room
+from studies.workers.ray_pool import RayPool
+from studies.workers.ray_room import Room
 from studies.workers.simulated import SimulatedWorkers
 from tests.simulated import Simulation
 
@@ -43,11 +39,7 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=256, help="of a trial, in 4 blocks")
     parser.add_argument("--ray", type=int, default=0, help="so many Ray actors that sleep")
     parser.add_argument("--seconds", type=float, default=1.0, help="that they sleep for a block")
-    parser.add_argument("--study", type=Path, help="run it with one worker, then with two")
     arguments = parser.parse_args()
-    if arguments.study:
-        _two_against_one(arguments.study)
-        return
     for sampler in arguments.samplers:
         if arguments.ray:
             _on_ray(sampler, arguments.ray, arguments.items, arguments.seconds)
@@ -69,7 +61,8 @@ def _simulated(sampler: str, workers: int, items: int) -> None:
 def _on_ray(sampler: str, workers: int, items: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder, connected(None, workers) as ray:
         study = _study(folder, sampler, workers, items)
-        light = _LightActors(ray, _instant(study), seconds)
+        stored = _timed("answers", _pickled(study))
+        light = _LightActors(ray, lambda pieces: _loaded(stored(pieces)), seconds)
         order = Order("study.yaml", folder, {}, "here", "")
         pool = RayPool(light, light.make, order, Room(workers, 1, 0))
         while len(pool.idle()) < workers:
@@ -89,6 +82,17 @@ def _study(folder: str, sampler: str, workers: int, items: int) -> Simulation:
 def _instant(study: Simulation) -> Callable[[Piece], Answer]:
     """Made-up scores, counted apart."""
     return _timed("answers", study.answers(0.0))
+
+
+def _pickled(study: Simulation) -> Callable[[Sequence[Piece]], bytes]:
+    """The same as they arrive; reading them is the coordinator's work."""
+    answer = study.answers(0.0)
+    return lambda pieces: pickle.dumps([answer(piece) for piece in pieces])
+
+
+def _loaded(answers: bytes) -> list[Answer]:
+    found: list[Answer] = pickle.loads(answers)  # noqa: S301 (of this very process)
+    return found
 
 
 def _measure(title: str, study: Simulation, pool: Workers) -> None:
@@ -137,19 +141,19 @@ def _watched(*methods: tuple[type, str]) -> Iterator[None]:
 class _LightActors:
     """Sleeping actors of a few megabytes, and as much of `ray` as the pool uses.
 
-    A piece travels pickled, as it would; its scores are made up here, so that their processes
+    Pieces travel pickled, as they would; their scores are made up here, so that their processes
     need not import torch.
     """
 
     ray: Any
-    answer: Callable[[Piece], Answer]
+    answer: Callable[[Sequence[Piece]], list[Answer]]
     seconds: float
 
     def make(self, _node: Any, _room: Any) -> Any:
         """Start one."""
 
         class Sleeper:  # local, so that Ray sends it by value
-            def sleep(self, _piece: bytes, seconds: float) -> int:
+            def sleep(self, _pieces: bytes, seconds: float) -> int:
                 time.sleep(seconds)
                 return os.getpid()
 
@@ -190,7 +194,8 @@ class _Call:
 
     def remote(self, argument: Any) -> "_Call":
         """Send it off."""
-        reference = self.actor.sleep.remote(pickle.dumps(argument), self.seconds)
+        count = len(argument) if isinstance(argument, Sequence) else 1
+        reference = self.actor.sleep.remote(pickle.dumps(argument), count * self.seconds)
         return _Call(self.actor, self.seconds, self.convert, argument, reference)
 
     def future(self) -> "Future[Any]":
@@ -200,26 +205,6 @@ class _Call:
             lambda _: made.set_result(self.convert(self.argument))
         )
         return made
-
-
-def _two_against_one(path: Path) -> None:
-    """Trials per hour between the first and the last trial of a run, start-up left out."""
-    yaml, rates = YAML(), []
-    for workers in (1, 2):
-        content = yaml.load(path.read_text())
-        content |= {"out": f"workers-{workers}", "name": f"workers-{workers}", "compare": False}
-        own = path.with_name(f"workers-{workers}.yaml")
-        with own.open("w") as stream:
-            yaml.dump(content, stream)
-        command = [sys.executable, "-m", "studies.cli", "run", str(own), "--workers", str(workers)]
-        subprocess.run(command, check=True, capture_output=True)
-        ends = [t.datetime_complete for t in read_trials(path.parent / content["out"])]
-        first, last = ends[0], ends[-1]
-        assert first is not None
-        assert last is not None
-        rates.append(3600 * (len(ends) - 1) / (last - first).total_seconds())
-        print(f"{workers} workers: {rates[-1]:.0f} trials/h", flush=True)
-    print(f"ratio {rates[1] / rates[0]:.2f}")
 
 
 if __name__ == "__main__":

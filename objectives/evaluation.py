@@ -141,8 +141,8 @@ class Evaluation:
     def record(self) -> dict[str, list[dict[str, Any]]]:
         """The batches of every block scored so far, by split."""
         record: dict[str, list[dict[str, Any]]] = {}
-        for (split, _), plan in sorted(self._plans.items()):
-            record.setdefault(split, []).append(plan.record())
+        for (split, index), plan in sorted(self._plans.items()):
+            record.setdefault(split, []).append({"block": index, **plan.record()})
         return record
 
     def _plan(self, block: Block) -> Plan:

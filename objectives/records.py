@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
-from typing import Literal
+from typing import Any, Literal
 
 from objectives.errors import ObjectiveError
 
@@ -31,6 +31,10 @@ class ExampleScore:
     category: str
     flags: tuple[str, ...] = ()
     margin: float | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its constructor: field by field, as frozen slots are, takes three times as long."""
+        return ExampleScore, (self.id, self.value, self.category, self.flags, self.margin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,14 @@ Stages end after so many trials. Then it is decided, on the confirm split, by pa
   better than the best one with equal halves, on selection, and on confirm too;
 - which run of bands is cut next: the one by which confirm tells the two best trials apart most,
   each run's values of the second put into the first.
+
+With several points in flight a stage asks for no more points than it has, and is judged when all
+of them are told: a decision never depends on a late result.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from objectives.records import ScoreSet
 from objectives.statistics import Interval, paired_difference
@@ -22,7 +25,8 @@ from search.feasibility import in_full
 from search.in_flight import Pending
 from search.proposer import Proposal, Proposer
 from search.space import SearchSpace
-from search.stage import STAGE, Stage, stage_of
+from search.stage import STAGE, Stage, stage_in
+from search.stage_trials import StageTrials
 from search.tying import Tied, columns_of, tied
 
 if TYPE_CHECKING:
@@ -60,9 +64,7 @@ class RefiningProposer:
         self._score = confirm
         self._known: dict[int, Sequence[ScoreSet]] = {}
         self._now: Stage | None = None
-        self._one = Tied(())
-        self._mapped: list[FrozenTrial] = []
-        self._seen = 0
+        self._own = StageTrials(Tied(()), 0)
         self._sampler: Proposer | None = None
 
     def propose(
@@ -70,26 +72,19 @@ class RefiningProposer:
     ) -> Proposal | None:
         """The next point of the present stage, or the first of the next.
 
-        Raises:
-            ValueError: points are in flight; a stage is judged when all its trials are told.
+        None too while the last points of a stage are in flight.
         """
-        if pending:
-            raise ValueError("a refined search has one point in flight at a time")
-        stage = self._stage(trials)
+        stage = self._stage(trials, pending)
+        if stage is None:
+            return None
         if stage != self._now or self._sampler is None:
-            self._now, self._mapped, self._seen = stage, [], 0
-            self._one = self._tied(stage)
-            self._sampler = self._make(self._one.dimensions, stage.number)
-        one = self._one
-        for trial in trials[self._seen :]:
-            own = one.trial(trial, _attributes(trial, stage.number))
-            self._mapped += [own] if own is not None else []
-        self._seen = len(trials)
-        found = self._sampler.propose(self._mapped)
+            self._now, self._own = stage, StageTrials(self._tied(stage), stage.number)
+            self._sampler = self._make(self._own.tied.dimensions, stage.number)
+        found = self._sampler.propose(self._own.finished(trials), self._own.flying(pending))
         if found is None:
             return None
         tags = {f"{stage.number}.{key}": value for key, value in found.tags.items()}
-        return Proposal(one.spread(found.values), {**tags, **stage.tags()})
+        return Proposal(self._own.tied.spread(found.values), {**tags, **stage.tags()})
 
     def _tied(self, stage: Stage) -> Tied:
         return tied(self._space, self._runs(stage))
@@ -97,17 +92,18 @@ class RefiningProposer:
     def _runs(self, stage: Stage) -> Depth:
         return Depth(self._space.depth.places, stage.edges)
 
-    def _stage(self, trials: Sequence["FrozenTrial"]) -> Stage:
-        """The stage of the next trial."""
-        last = next((s for t in reversed(trials) if (s := stage_of(t)) is not None), None)
+    def _stage(self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending]) -> Stage | None:
+        """The stage of the next trial; None while it depends on points in flight."""
+        begun = [*(t.user_attrs for t in trials), *(p.tags for p in pending)]
+        last = next((s for tags in reversed(begun) if (s := stage_in(tags)) is not None), None)
         if last is None:
             return Stage(0, self._first)
         if self._now is not None and self._now.number > last.number:
             return self._now  # decided, and its first trial is not told yet
-        own = sum(t.user_attrs.get(STAGE) == last.number for t in trials)
+        own = sum(tags.get(STAGE) == last.number for tags in begun)
         if own < self._every or not (last.cut or self._open(last)):
             return last
-        return self._next(last, trials)
+        return None if pending else self._next(last, trials)
 
     def _next(self, last: Stage, trials: Sequence["FrozenTrial"]) -> Stage:
         """Judge the cut on trial, and make another one where one can be made."""
@@ -201,16 +197,6 @@ class RefiningProposer:
 
     def _layer(self, cut: int) -> str:
         return f"layer {self._space.depth.edges[cut]}"
-
-
-def _attributes(trial: "FrozenTrial", stage: int) -> dict[str, Any]:
-    """What a stage's sampler sees of a trial: of all samplers' tags its own alone."""
-    front = f"{stage}."
-    return {
-        key.removeprefix(front): value
-        for key, value in trial.user_attrs.items()
-        if key.startswith(front) or not key.split(".")[0].isdigit()
-    }
 
 
 def _sizes(runs: Depth) -> list[int]:

@@ -1,8 +1,8 @@
 """The stages of a search from coarse to fine, as its trials carry them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -44,7 +44,11 @@ class Stage:
 
 def stage_of(trial: "FrozenTrial") -> Stage | None:
     """The stage that proposed a trial; None for a first point."""
-    tags = trial.user_attrs
+    return stage_in(trial.user_attrs)
+
+
+def stage_in(tags: Mapping[str, Any]) -> Stage | None:
+    """The same, from the tags of a trial or of a point in flight."""
     if STAGE not in tags:
         return None
     edges, refused = _places(tags[EDGES]), _places(tags[REFUSED])

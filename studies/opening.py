@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from studies.duration import seconds
 from studies.engine_setup import make_engine
@@ -10,7 +11,7 @@ from studies.model_setup import load_models
 from studies.objectives_setup import ObjectiveSet
 from studies.preparation import prepare
 from studies.setup import StudyFile
-from studies.shortcuts import check_shortcuts
+from studies.shortcuts import check_shortcuts, checked
 from studies.statistics import with_statistics
 from studies.tasks import objective_tasks
 from studies.workers.points import points_left
@@ -25,6 +26,7 @@ def opened(
     """The study with its statistics, and who scores it: a live model here, or workers."""
     if crew is not None or points_left(study.out):
         with remote_evaluator(study, crew, objectives, known) as remote:
+            check_shortcuts(study.out, remote.scheduler.workers.check)
             yield study, remote
         return
     resident = load_models(study)
@@ -42,5 +44,5 @@ def opened(
         study.config.front_values(),
         disk_wait=seconds(study.config.runtime.disk_wait),
     )
-    check_shortcuts(evaluator)
+    check_shortcuts(study.out, partial(checked, evaluator))
     yield study, evaluator

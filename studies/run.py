@@ -97,9 +97,12 @@ def run_study(
                 rival = _search(study, evaluator, guards, GLOBAL, begun, interruption, None)
                 rival = _with_trials(rival)
             end = HalfScored(study.out, END)
-            kept: Evaluator | RemoteEvaluator = evaluator
             if isinstance(evaluator, Evaluator):
-                kept = replace(evaluator, parts=partial(Part, blocks=end, before_block=_go_on))
+                kept: Evaluator | RemoteEvaluator = replace(
+                    evaluator, parts=partial(Part, blocks=end, before_block=_go_on)
+                )
+            else:
+                kept = replace(evaluator, kept=end)
             results, mirror.summary = finish(study, objectives, kept, guards, own, rival)
             end.forget()
         return results

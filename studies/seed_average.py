@@ -32,9 +32,14 @@ def score_over_seeds(
         evaluator.score(replace(recipe, seed=seed), "selection", parts=parts)
         for seed in seeds_of(recipe, count)
     ]
-    sets = tuple(_mean(columns) for columns in zip(*(one.sets for one in found), strict=True))
     names = found[0].seconds
-    return Scored(sets, {name: sum(one.seconds[name] for one in found) for name in names})
+    spent = {name: sum(one.seconds[name] for one in found) for name in names}
+    return Scored(mean_sets([one.sets for one in found]), spent)
+
+
+def mean_sets(found: Sequence[Sequence[ScoreSet]]) -> tuple[ScoreSet, ...]:
+    """Every example's mean score over the seeds, one set per objective."""
+    return tuple(_mean(columns) for columns in zip(*found, strict=True))
 
 
 def _mean(sets: Sequence[ScoreSet]) -> ScoreSet:

@@ -1,7 +1,7 @@
 """The self-check of a study's shortcuts: made once, as it begins, and told in its results."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,24 @@ if TYPE_CHECKING:
     from studies.evaluator import Evaluator
 
 
-def check_shortcuts(evaluator: "Evaluator") -> None:
-    """Compare the engine's scores of the first block with plain ones, on the model as loaded.
+def checked(evaluator: "Evaluator") -> list[dict[str, Any]]:
+    """Compare the engine's scores of first examples with plain ones, on the model as loaded."""
+    from objectives.self_check import self_check
+
+    evaluation = evaluator.evaluation(evaluator.objectives)
+    return [c.record() for c in self_check(evaluator.resident, evaluator.objectives, evaluation)]
+
+
+def check_shortcuts(folder: Path, check: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+    """Have the shortcuts checked once in a study.
 
     Written into the study's folder and told; a study that goes on has done it already. Where
     nothing can be compared nothing is written.
     """
-    from objectives.self_check import self_check
-
-    path = evaluator.folder / SHORTCUTS
+    path = folder / SHORTCUTS
     if path.exists():
         return
-    evaluation = evaluator.evaluation(evaluator.objectives)
-    found = [c.record() for c in self_check(evaluator.resident, evaluator.objectives, evaluation)]
+    found = check()
     if found:
         write_text(path, json.dumps(found, indent=1) + "\n")
     for line in shortcut_lines(found):

@@ -22,7 +22,7 @@ SEEDS = "seeds"
 
 def first_sampler(trials: Sequence[FrozenTrial]) -> str | None:
     """Who proposed the first trial that is no warm start; None before there is one."""
-    sources = (str(trial.user_attrs["source"]) for trial in trials)
+    sources = (str(trial.user_attrs.get("source", WARM)) for trial in trials)
     return next((source for source in sources if source != WARM), None)
 
 

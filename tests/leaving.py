@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial
 
 from studies.workers.protocol import Order
 from studies.workers.ray_cluster import nodes
-from studies.workers.ray_pool import RayPool, Room
+from studies.workers.ray_pool import RayPool
+from studies.workers.ray_room import Room
 from tests.simulated import Simulation
 from tests.sleeping import sleeper
 

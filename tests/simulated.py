@@ -9,10 +9,13 @@ from merge_ops.registry import Value
 from objectives.data import Example
 from objectives.guard import Floor
 from objectives.objective import Objective
-from objectives.records import Average, ExampleScore, Split
+from objectives.records import Average, ExampleScore, ScoreSet, Split
 from objectives.request import Reply, Request, Turn, make_prompt
 from search.depth import even_bands
+from search.dimension import Coordinate, Point
 from search.modules import WHOLE
+from search.proposer import Proposer
+from search.refining import RefiningProposer
 from search.samplers import make_proposer
 from search.space import KnobRange, SearchSpace
 from studies.budget import Limits
@@ -69,6 +72,8 @@ class Simulation:
         items: of the one objective.
         size: of a block.
         rule: of racing.
+        refine: trials of a stage, where bands are tied at first; 0 to search them all at once.
+        seeds: of random masks that a candidate is scored with.
         second: what a second objective is, whose scores rise as the first one's fall: "guard", of
             at least 0.3, or "front"; empty for none.
     """
@@ -79,6 +84,8 @@ class Simulation:
     items: int = 64
     size: int = 16
     rule: str = "off"
+    refine: int = 0
+    seeds: int = 1
     second: str = ""
 
     def plan(self) -> BlockPlan:
@@ -110,6 +117,16 @@ class Simulation:
         front = {"guess": ["guess"], "other": ["other"]} if self.second == "front" else {}
         return RemoteEvaluator(FACTS, self.plan(), scheduler, self.folder, models, front=front)
 
+    def proposer(self, confirm: Callable[[Point], Sequence[ScoreSet]]) -> Proposer:
+        one, aims = space(), 2 if self.second == "front" else 1
+        if not self.refine:
+            return make_proposer(self.sampler, one.dimensions(), 0, self.trials, aims)
+
+        def make(dimensions: Sequence[Coordinate], stage: int) -> Proposer:
+            return make_proposer(self.sampler, dimensions, stage, self.refine)
+
+        return RefiningProposer(one, 1, self.refine, make, confirm)
+
     def run(
         self,
         workers: Workers,
@@ -126,14 +143,18 @@ class Simulation:
         if self.rule != "off":
             blocks = evaluator.blocks("selection")
             racer = Racer(evaluator.objectives, blocks, self.rule, 0.1, 4)  # type: ignore[arg-type]
-        proposer = make_proposer(self.sampler, one.dimensions(), 0, self.trials, aims)
+
+        def confirm(point: Point) -> Sequence[ScoreSet]:
+            return evaluator.score(one.decode(point), "confirm").sets
+
+        proposer = self.proposer(confirm)
         names = [d.name for d in one.dimensions()]
         warm: list[dict[str, Value]] = [dict.fromkeys(names, i / 10) for i in range(5)]
         guards = None
         if self.second == "guard":
             floor = Guard("other", Floor(0.3, of_parent=False), "v", one.template)
             guards = Guards([floor], ParentScores(evaluator))
-        plan = SearchPlan(one, warm, proposer, self.sampler, racer, guards)
+        plan = SearchPlan(one, warm, proposer, self.sampler, racer, guards, self.seeds)
         limits = Limits(self.trials)
         coordinate(plan, ledger, evaluator, limits, interruption or Interruption(), on_trial)
         return ledger

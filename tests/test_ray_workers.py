@@ -1,5 +1,6 @@
 """Workers on Ray: the same study as in one process, on loopback alone, whatever dies."""
 
+import json
 import os
 import random
 import signal
@@ -17,11 +18,13 @@ from optuna.trial import FrozenTrial
 
 from search.in_flight import serial_of
 from studies.journal import read_trials
+from studies.paths import EVALUATION
 from studies.run import run_study
 from studies.setup import read_study
 from studies.workers.protocol import Order
 from studies.workers.ray_cluster import connected
-from studies.workers.ray_pool import RayPool, Room
+from studies.workers.ray_pool import RayPool
+from studies.workers.ray_room import Room
 from studies.workers.setup import Crew
 from tests.simulated import Simulation
 from tests.sleeping import sleeper
@@ -65,15 +68,23 @@ def test_only_loopback_is_listened_on(here: Any) -> None:
                 assert address in {"127.0.0.1", "::1"}, (process.name(), socket)
 
 
-def test_one_worker_is_the_study_of_one_process(here: Any, small_study: MakeStudy) -> None:
+def test_one_worker_is_the_study_of_one_process(
+    here: Any, small_study: MakeStudy, demo_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     settings = {"trials": 14, "racing": {"block": 16}, "compare": False, "sampler": "cma"}
     results = []
     for out, crew in (("alone", None), ("hired", Crew(1))):
         study = read_study(small_study("reasoning", out=out, **settings))
         results.append(run_study(study, crew=crew))
         results[-1]["trials"] = facts(read_trials(study.out))
+        said = capfd.readouterr().err
+        assert said.count("memory on cpu: ") == 1
+        assert "scored again one by one, without shortcuts" in said
     assert here.is_initialized()
-    for key in ("trials", "winner", "rows"):
+    record = json.loads((demo_folder / "hired" / EVALUATION).read_text())
+    assert record["workers"][0]["device"] == "cpu"
+    assert {block["block"] for block in record["blocks"]["selection"]} >= {0, 1}
+    for key in ("trials", "winner", "rows", "self_check"):
         assert results[0][key] == results[1][key], key
 
 
@@ -114,7 +125,7 @@ def test_a_refusal_ends_the_study_in_one_line(here: Any, small_study: MakeStudy)
     """What all workers refuse is the user's mistake, not a fault of nodes."""
     study = read_study(small_study("reasoning", out="refused", trials=3))
     from merge_ops.errors import UserError
-    from studies.workers.ray_pool import actor_maker
+    from studies.workers.ray_worker import actor_maker
 
     order = Order(str(study.file.path), str(study.out), {}, "here", "other data")
     workers = RayPool(here, actor_maker(here), order, Room(1, 1, 0))

@@ -1,7 +1,7 @@
 """`mergetuna run`: run a study, or go on with one that was stopped."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,10 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
     gpus_per_worker: Annotated[
         int, typer.Option(min=1, help="Spread each worker's model over so many GPUs.")
     ] = 1,
+    ship: Annotated[
+        Literal["auto", "always", "never"],
+        typer.Option(help="Send the study's files to nodes that lack some, to all, or to none."),
+    ] = "auto",
     *,
     accept_changes: Annotated[
         bool,
@@ -60,7 +64,7 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
 
         crew = None
         if workers is not None or ray_address is not None:
-            crew = Crew(workers, ray_address, gpus_per_worker)
+            crew = Crew(workers, ray_address, gpus_per_worker, ship)
         results = run_study(checked, budget=budget, accept_changes=accept_changes, crew=crew)
         tell_end(results, checked.out)
         show_results(results, checked.out)

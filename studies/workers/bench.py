@@ -6,16 +6,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from merge_ops.errors import UserError
 from merge_ops.recipe import Recipe
 from objectives.objective import Objective
+from studies.console import warn
 from studies.engine_setup import make_engine
 from studies.evaluator import Evaluator
 from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives
 from studies.preparation import prepare
 from studies.setup import StudyFile, identities, read_study
+from studies.shortcuts import checked
 from studies.statistics import attach
 from studies.tasks import objective_tasks
 from studies.workers.block_plan import block_plan, variants
@@ -31,11 +34,13 @@ class Bench:
         evaluator: on the live model.
         variants: sets of objectives by name.
         root: what stands before the coordinator's paths on this node, where files were shipped.
+        notes: what loading said.
     """
 
     evaluator: Evaluator
     variants: Mapping[str, tuple[Objective, ...]]
     root: str = ""
+    notes: tuple[str, ...] = ()
     _written: Recipe | None = None
 
     def facts(self) -> Facts:
@@ -52,7 +57,22 @@ class Bench:
             torch.get_num_threads(),
             socket.gethostname(),
             os.getpid(),
+            self.notes,
         )
+
+    def record(self) -> dict[str, Any]:
+        """Where and how it scored the study's own objectives."""
+        facts = self.facts()
+        where = {"host": facts.host, "pid": facts.pid, "device": facts.device}
+        return {**where, "threads": facts.threads, **self.evaluator.plan_record()}
+
+    def check(self) -> list[dict[str, Any]]:
+        """The self-check of the engine's shortcuts, on the model as it was loaded.
+
+        Raises:
+            ObjectiveError: an example cannot be judged.
+        """
+        return checked(self.evaluator)
 
     def score(self, piece: Piece) -> Answer:
         """Score one block on one model.
@@ -98,13 +118,20 @@ def open_bench(order: Order, root: str = "") -> Bench:
             f"{socket.gethostname()}: its models are not those of {order.host}: their sha256 "
             "differ; every node must see the same files."
         )
-    resident = load_models(study)
+    notes: list[str] = []
+
+    def report(text: str) -> None:
+        notes.append(text)
+        warn(text)
+
+    resident = load_models(study, report)
+    loaded = tuple(notes)
     prepare(study, resident)
     engine = make_engine(study, study.template.kept_from(), order.identities)
     evaluator = Evaluator(
         resident, objectives.main, study.out, order.identities, tasks, engine, objectives.smooth
     )
-    return Bench(evaluator, named, root)
+    return Bench(evaluator, named, root, loaded)
 
 
 def _as_ordered(study: StudyFile, order: Order) -> StudyFile:

@@ -1,7 +1,7 @@
 """Which pieces a candidate is scored in, and how their scores become sets."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from merge_ops.recipe import Recipe
 from objectives.blocks import Block, blocks_digest, make_blocks
@@ -11,6 +11,7 @@ from objectives.records import SPLITS, ExampleScore, ScoreSet, Split
 from search.candidate import members
 from studies.config import StudyConfig
 from studies.objectives_setup import ObjectiveSet
+from studies.seed_average import mean_sets, seeds_of
 from studies.tasks import objective_tasks
 from studies.workers.protocol import Piece
 
@@ -61,14 +62,20 @@ class BlockPlan:
             self._blocks[key] = make_blocks(chosen, split, self.block, self.seed)
         return self._blocks[key]
 
-    def pieces(self, job: int, recipe: Recipe, split: Split, variant: str) -> list[Piece]:
-        """All pieces of a candidate, model after model.
+    def pieces(
+        self, job: int, recipe: Recipe, split: Split, variant: str, seeds: int = 1
+    ) -> list[Piece]:
+        """All pieces of a candidate, seed after seed and model after model.
 
         Raises:
             UserError: the recipe has no view for an objective.
         """
         names = [objective.name for objective in self.variants[variant]]
-        parts = [(model, tuple(p)) for model, p in members(recipe, names, self.tasks)]
+        parts = [
+            (model, tuple(places))
+            for seed in seeds_of(recipe, seeds)
+            for model, places in members(replace(recipe, seed=seed), names, self.tasks)
+        ]
         wanted = [
             (model, places, block.index)
             for model, places in parts
@@ -92,8 +99,18 @@ class BlockPlan:
         places = tuple(range(len(self.variants[MAIN])))
         return " ".join(self.part(MAIN, places, split) for split in SPLITS)
 
+    def means(
+        self, pieces: Sequence[Piece], scores: Sequence[BlockScores], seeds: int
+    ) -> tuple[ScoreSet, ...]:
+        """The scores of all pieces as sets: of so many seeds the means."""
+        if seeds == 1:
+            return self.sets(pieces, scores)
+        size = len(pieces) // seeds
+        starts = range(0, len(pieces), size)
+        return mean_sets([self.sets(pieces[i : i + size], scores[i : i + size]) for i in starts])
+
     def sets(self, pieces: Sequence[Piece], scores: Sequence[BlockScores]) -> tuple[ScoreSet, ...]:
-        """The first `scores` of a candidate's pieces, as sets in the order of the data."""
+        """The first `scores` of one model's pieces, as sets in the order of the data."""
         objectives = self.variants[pieces[0].variant]
         found: list[dict[str, ExampleScore]] = [{} for _ in objectives]
         for piece, own in zip(pieces, scores, strict=False):

@@ -75,6 +75,7 @@ class Coordinator:
     _begun: int = 0
     _hopeless: str | None = None
     _digests: dict[int, str] = field(default_factory=dict)
+    _known: dict[str, list[FrozenTrial]] = field(default_factory=dict)
     _stores: dict[str, HalfScored] = field(default_factory=dict)
     _serials: set[int] = field(default_factory=set)
     _next_serial: int = 0
@@ -91,10 +92,12 @@ class Coordinator:
         """
         self._begun = len(self.ledger.trials)
         forget_told(self.evaluator.folder, self.ledger.trials)
+        for trial in self.ledger.trials:
+            self._know(trial)
         self._serials = {serial_of(t) for t in self.ledger.trials} | self.points.open.keys()
         self._left = [self.points.open[serial] for serial in sorted(self.points.open)]
         with self.interruption.trial():
-            self.evaluator.scheduler.run(self._next, self._told, self._halted)
+            self.evaluator.scheduler.run(self._next, self._told, self._halted, self._plenty)
         if self._hopeless:
             raise UserError(self._hopeless)
         self.points.forget()
@@ -105,6 +108,11 @@ class Coordinator:
         if self.limits.late():
             self._ended = TIME_OVER
         return self._ended == TIME_OVER or self._hopeless is not None or self.interruption.asked
+
+    def _plenty(self, count: int) -> bool:
+        """Whether so many further trials may begin: else their blocks are shared one by one."""
+        begun = len(self.ledger.trials) + len(self.points.open)
+        return self.limits.trials is None or self.limits.trials - begun >= count
 
     def _next(self) -> Job | None:
         """What an idle worker shall score: a point that an earlier run left, or a new one."""
@@ -169,13 +177,15 @@ class Coordinator:
         digest = self.evaluator.digest(recipe)
         store = self._stores.setdefault(digest, HalfScored(self.evaluator.folder, digest))
         self._digests[serial] = digest
-        known = original(self.ledger.trials, digest)
+        known = original(self._known.get(digest, ()), digest)
         if known is not None:
             self._tell(asked, replace(self._blank(asked), copied=known))
             return None
         try:
             looks = stops if racer else None
-            job = self.evaluator.job(recipe, "selection", stops=looks, store=store)
+            job = self.evaluator.job(
+                recipe, "selection", stops=looks, store=store, seeds=self.plan.seeds
+            )
         except (UserError, ObjectiveError) as error:
             self._tell(asked, replace(self._blank(asked), reason=str(error)))
             return None
@@ -188,12 +198,18 @@ class Coordinator:
         self._tell(asked, self._outcome(asked, job))
 
     def _tell(self, asked: Asked, outcome: Outcome) -> None:
-        self.on_trial(self.ledger.tell(outcome))
+        trial = self.ledger.tell(outcome)
+        self._know(trial)
+        self.on_trial(trial)
         self.points.told(asked.point.serial)
         digest = self._digests.pop(asked.point.serial)
         if digest not in self._digests.values():  # equal points share their blocks
             self._stores.pop(digest).forget()
         self._hopeless = self._hopeless or hopeless(self.ledger.trials, self._begun)
+
+    def _know(self, trial: FrozenTrial) -> None:
+        """Find it by its digest from now on, however many trials there are."""
+        self._known.setdefault(trial.user_attrs["digest"], []).append(trial)
 
     def _blank(self, asked: Asked) -> Outcome:
         """What is known of a trial before it is scored."""

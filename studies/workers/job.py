@@ -24,8 +24,10 @@ class Job:
     Attributes:
         pieces: in order.
         stops: told the scores of the first pieces; true if no further one is wanted.
+        raced: whether that can be.
         keep: told each new result.
         number: a number of its own.
+        seeds: of random masks, which the pieces go through in turn.
         scores: results, by index.
         reason: why it failed, or an empty string.
         seconds: by phase, of all pieces.
@@ -38,8 +40,11 @@ class Job:
     scores: dict[int, BlockScores] = field(default_factory=dict)
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=lambda: {"build": 0.0, "score": 0.0})
+    seeds: int = 1
+    raced: bool = False
     _given: set[int] = field(default_factory=set)
     _losses: Counter[int] = field(default_factory=Counter)
+    _one_by_one: bool = False
     _looked: int = 0
     _ended: bool = False
 
@@ -52,6 +57,12 @@ class Job:
     def over(self) -> bool:
         """Whether no further result is wanted."""
         return bool(self.reason) or self._ended
+
+    def few(self, count: int) -> list[Piece]:
+        """The first pieces that nobody is at: one, or where nothing can stop it so many."""
+        taken = self._given | self.scores.keys()
+        free = [] if self.over else [p for p in self.pieces if p.index not in taken]
+        return free[: 1 if self.raced or self._one_by_one else count]
 
     def next(self) -> Piece | None:
         """The first piece that nobody is at, or None."""
@@ -84,11 +95,18 @@ class Job:
         if not self.over:
             self.reason = reason
 
-    def lose(self, piece: Piece, reason: str) -> None:
-        """The worker that was at a piece is gone; after some of them it is the piece's fault."""
-        self._given.discard(piece.index)
-        self._losses[piece.index] += 1
-        if self._losses[piece.index] >= _LOSSES:
+    def lose(self, pieces: Sequence[Piece], reason: str) -> None:
+        """The worker that was at pieces is gone; after some of them it is one piece's fault.
+
+        Which of several it was nobody knows, so that from then on they are given one by one.
+        """
+        self._given.difference_update(piece.index for piece in pieces)
+        self._one_by_one = True
+        if len(pieces) > 1:
+            return
+        index = pieces[0].index
+        self._losses[index] += 1
+        if self._losses[index] >= _LOSSES:
             self.fail(f"{_LOSSES} workers were lost over the same block: {reason}")
 
     def prefix(self) -> list[BlockScores]:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from merge_ops.recipe import Recipe
 from objectives.records import Split
 
 if TYPE_CHECKING:
     from objectives.evaluation import BlockScores
+
+Ship = Literal["auto", "always", "never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, with the piece that it was at, if any."""
+    """A worker is gone, with the pieces that it was given, if any; the first stands here."""
 
     worker: str
     piece: Piece | None
@@ -92,6 +94,7 @@ class Order:
         threads: of the CPU, unless the study says how many.
         shard: spread the live model over all devices that the worker sees.
         needs: local files and folders that a worker reads, absolute.
+        ship: whether files are sent: "auto", to nodes that lack some; "always"; "never".
         cargo: what they hold, for a node that lacks some; see `studies.workers.shipping`.
     """
 
@@ -103,6 +106,7 @@ class Order:
     threads: int = 1
     shard: bool = False
     needs: tuple[str, ...] = ()
+    ship: Ship = "auto"
     cargo: Any = None
 
 
@@ -119,6 +123,7 @@ class Facts:
         threads: of the CPU that it uses.
         host: the machine.
         pid: the process.
+        notes: what loading said: plans of memory, what was left out.
     """
 
     layers: int
@@ -129,17 +134,30 @@ class Facts:
     threads: int
     host: str
     pid: int
+    notes: tuple[str, ...] = ()
 
 
 class Workers(Protocol):
-    """Workers that come and go; each is at one piece at most."""
+    """Workers that come and go; each is at what it was given last, or at nothing."""
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """How each worker scored, as plain data; see `studies.workers.bench.Bench.record`."""
+        ...
+
+    def check(self) -> Sequence[dict[str, Any]]:
+        """What one worker finds when it judges first examples again without any shortcut.
+
+        Raises:
+            UserError: they cannot be judged.
+        """
+        ...
 
     def idle(self) -> Sequence[str]:
         """Names of those that wait for work, in a fixed order."""
         ...
 
-    def give(self, worker: str, piece: Piece) -> None:
-        """Let an idle worker score a piece."""
+    def give(self, worker: str, pieces: Sequence[Piece]) -> None:
+        """Let an idle worker score pieces of one candidate; their results come together."""
         ...
 
     def events(self, seconds: float) -> Sequence[Event]:

@@ -1,7 +1,9 @@
 """Scoring recipes through workers: what `Evaluator` is to one live model."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from merge_ops.recipe import Recipe
 from objectives.blocks import Block
 from objectives.objective import Objective
 from objectives.records import ScoreSet, Split
+from studies.disk import with_room
 from studies.evaluator import Scored, log_test_read
 from studies.half_scored import Blocks, Kept
 from studies.signal import aims, signal
@@ -33,6 +36,8 @@ class RemoteEvaluator:
         smooth: names of objectives whose smooth twin the search maximises.
         front: the objectives of each value of a front, by its name.
         workers: how many there are at the beginning.
+        disk_wait: seconds that the log of looks at the test split waits for room on a full disk.
+        kept: where blocks are kept, and found again, unless a call says otherwise.
     """
 
     resident: Facts
@@ -43,6 +48,8 @@ class RemoteEvaluator:
     smooth: frozenset[str] = frozenset()
     front: Mapping[str, Sequence[str]] = field(default_factory=dict)
     workers: int = 1
+    disk_wait: float = 0.0
+    kept: Blocks | None = None
     _numbers: Any = field(default_factory=count)
 
     @property
@@ -68,10 +75,12 @@ class RemoteEvaluator:
         Raises:
             UserError: it cannot be scored, or no worker is left.
         """
-        if split == "test":
-            log_test_read(self.folder, why, self.digest(recipe))
-        jobs = [self.job(recipe, split, variant=self.plan.named(objectives))]
-        ended: list[Job] = []
+        variant = self.plan.named(objectives)
+        job = self.job(recipe, split, variant=variant, store=self.kept, why=why)
+        if split == "test" and not job.scores:  # else an earlier run has logged this look
+            look = partial(log_test_read, self.folder, why, self.digest(recipe))
+            with_room(look, self.folder, self.disk_wait)
+        jobs, ended = [job], list[Job]()
         self.scheduler.run(lambda: jobs.pop() if jobs else None, ended.append)
         if ended[0].reason:
             raise UserError(ended[0].reason)
@@ -85,6 +94,8 @@ class RemoteEvaluator:
         variant: str = MAIN,
         stops: Callable[[int, tuple[ScoreSet, ...]], bool] | None = None,
         store: Blocks | None = None,
+        why: str = "",
+        seeds: int = 1,
     ) -> Job:
         """A recipe to be scored.
 
@@ -93,26 +104,32 @@ class RemoteEvaluator:
             split: of the examples.
             variant: which set of objectives.
             stops: told the index of each block in order and all scores so far.
-            store: where its blocks are kept, and may be found.
+            store: where its blocks are kept, and may be found: under the keys of one process.
+            why: who asks, for those keys.
+            seeds: of random masks, over which its scores are means; then nothing stops it.
 
         Raises:
             UserError: the recipe has no view for an objective.
         """
         number = next(self._numbers)
-        pieces = self.plan.pieces(number, recipe, split, variant)
+        pieces = self.plan.pieces(number, recipe, split, variant, seeds)
 
         def stopped(prefix: Prefix) -> bool:
             return stops is not None and stops(len(prefix) - 1, self.plan.sets(pieces, prefix))
 
         if store is None:
-            return Job(number, pieces, stopped)
-        keys = {p.places: f"{self.plan.part(variant, p.places, split)} " for p in pieces}
-        found = {p.index: store.get(keys[p.places], p.block) for p in pieces}
+            return Job(number, pieces, stopped, seeds=seeds, raced=stops is not None)
+        digests = {id(p.recipe): self.digest(p.recipe) for p in pieces if p.block == 0}
+        keys = [
+            f"{digests[id(p.recipe)]} {self.plan.part(variant, p.places, split)} {why}"
+            for p in pieces
+        ]
+        found = {p.index: store.get(keys[p.index], p.block) for p in pieces}
 
         def keep(piece: Piece, answer: Answer) -> None:
-            store.put(keys[piece.places], piece.block, Kept(answer.scores, answer.score))
+            store.put(keys[piece.index], piece.block, Kept(answer.scores, answer.score))
 
-        job = Job(number, pieces, stopped, keep)
+        job = Job(number, pieces, stopped, keep, seeds=seeds, raced=stops is not None)
         for kept in (kept for kept in found.values() if kept):
             job.seconds["score"] += kept.seconds
         job.restore({i: kept.scores for i, kept in found.items() if kept})
@@ -120,7 +137,7 @@ class RemoteEvaluator:
 
     def scored(self, job: Job) -> Scored:
         """The scores of a job that has ended, as far as it was scored."""
-        return Scored(self.plan.sets(job.pieces, job.prefix()), job.seconds)
+        return Scored(self.plan.means(job.pieces, job.prefix(), job.seeds), job.seconds)
 
     def signal(self, sets: Sequence[ScoreSet]) -> float:
         """As `Evaluator.signal`."""
@@ -135,9 +152,20 @@ class RemoteEvaluator:
         return self.plan.blocks(MAIN, tuple(range(len(self.objectives))), split)
 
     def plan_record(self) -> dict[str, Any]:
-        """Where the study was scored; batches are each worker's own matter."""
-        facts = self.resident
-        return {"workers": {"host": facts.host, "device": facts.device, "threads": facts.threads}}
+        """Where and how the study was scored: each worker's figures, and all batches by split.
+
+        A block that several workers scored stands there once, unless their batches differ.
+        """
+        records = [dict(record) for record in self.scheduler.workers.records()]
+        blocks: dict[str, dict[str, Any]] = {}
+        for record in records:
+            for split, own in record.pop("blocks").items():
+                blocks.setdefault(split, {}).update((json.dumps(block), block) for block in own)
+        told = {
+            split: sorted(found.values(), key=lambda block: int(block["block"]))
+            for split, found in sorted(blocks.items())
+        }
+        return {"workers": records, "blocks": told}
 
     def digest(self, recipe: Recipe) -> str:
         """The recipe's digest by the contents of its models, wherever they lie."""

@@ -1,27 +1,31 @@
 """From `--workers` to an evaluator: Ray connected, workers started, the first one opened."""
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from merge_ops.errors import UserError
 from merge_ops.references import split_adapter
 from merge_ops.rewriting import find_method
 from studies.console import warn
+from studies.duration import seconds
 from studies.objectives_setup import ObjectiveSet
 from studies.out_folder import inputs
 from studies.setup import StudyFile
 from studies.workers.bench import open_bench
 from studies.workers.block_plan import block_plan
 from studies.workers.in_process import InProcess
-from studies.workers.protocol import Order, Workers
+from studies.workers.protocol import Order, Ship, Workers
 from studies.workers.ray_cluster import connected, nodes
-from studies.workers.ray_pool import RayPool, Room, actor_maker
+from studies.workers.ray_pool import RayPool
+from studies.workers.ray_room import Room
+from studies.workers.ray_worker import actor_maker
 from studies.workers.remote import RemoteEvaluator
 from studies.workers.scheduler import Scheduler
-from studies.workers.shipping import load
+from studies.workers.shipping import load, named_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,13 @@ class Crew:
         workers: how many; None for one on every GPU of a cluster (on every CPU without any).
         address: of a Ray cluster; None for this machine alone.
         gpus: for each worker; above 1 its model is spread over them.
+        ship: whether files are sent to nodes; see `Order.ship`.
     """
 
     workers: int | None = None
     address: str | None = None
     gpus: int = 1
+    ship: Ship = "auto"
 
 
 @contextmanager
@@ -52,20 +58,13 @@ def remote_evaluator(
         known: sha256 of the models.
 
     Raises:
-        UserError: no Ray, no worker, or a study that one process must begin.
+        UserError: no Ray, no worker, or statistics that one process must collect first.
     """
     traits = find_method(study.config.method).traits
     if traits.statistics is not None and study.template.statistics is None:
         raise UserError(
             f"{study.file.path}: {study.config.method} takes statistics, which one process "
             f"collects before workers begin: mergetuna statistics {study.file.path}"
-        )
-    search = study.config.search
-    if search.refine is not None or search.average_seeds:
-        key = "refine" if search.refine is not None else "average_seeds"
-        raise UserError(
-            f"{study.file.path}: search.{key} scores one candidate after the other in one "
-            "process; run it without --workers"
         )
     plan = block_plan(study.config, objectives)
     threads = study.config.runtime.threads or 1
@@ -83,25 +82,33 @@ def remote_evaluator(
             workers: Workers = InProcess(bench)
             facts, count = bench.facts(), 1
         else:
-            pool = stack.enter_context(_pool(study, crew, replace(order, threads=threads)))
+            order = replace(order, threads=threads)
+            pictures = named_pictures(objectives.main)
+            pool = stack.enter_context(_pool(study, crew, order, pictures))
             workers, facts, count = pool, pool.open(), pool.size()
         front = study.config.front_values()
         scheduler = Scheduler(workers)
+        wait = seconds(study.config.runtime.disk_wait)
         yield RemoteEvaluator(
-            facts, plan, scheduler, study.out, known, objectives.smooth, front, count
+            facts, plan, scheduler, study.out, known, objectives.smooth, front, count, wait
         )
 
 
 @contextmanager
-def _pool(study: StudyFile, crew: Crew, order: Order) -> Iterator[RayPool]:
+def _pool(
+    study: StudyFile, crew: Crew, order: Order, pictures: Collection[Path]
+) -> Iterator[RayPool]:
     """Ray's workers, as they start; ended in the end."""
     with connected(crew.address, order.threads * (crew.workers or 1)) as ray:
         room = _room(study, crew, sum(node.gpus for node in nodes(ray)), order.threads)
-        order = replace(order, shard=room.gpus > 1)
-        pool = RayPool(ray, actor_maker(ray), order, room, lambda: load(ray.put, order))
-        on = f"{room.gpus} GPUs" if room.gpus else f"{room.cpus} CPUs"
-        count = "as many workers as fit" if room.workers is None else f"{room.workers} workers"
-        warn(f"{study.config.name}: {count}, {on} each")
+        order = replace(order, shard=room.gpus > 1, ship=crew.ship)
+        cargo = None if crew.ship == "never" else partial(load, ray.put, order, pictures)
+        pool = RayPool(ray, actor_maker(ray), order, room, cargo)
+        each, kind = (room.gpus, "GPU") if room.gpus else (room.cpus, "CPU")
+        count = "as many workers as fit"
+        if room.workers is not None:
+            count = f"{room.workers} worker{'s' * (room.workers > 1)}"
+        warn(f"{study.config.name}: {count}, {each} {kind}{'s' * (each > 1)} each")
         try:
             yield pool
         finally:

@@ -1,20 +1,22 @@
 """Files of a study for nodes that do not see them: through Ray's object store, once a node."""
 
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from merge_ops.errors import UserError
+from objectives.images import Pictures
+from objectives.objective import Objective
+from objectives.records import SPLITS
 from studies.workers.protocol import Order
 from studies.workers.relocation import moved, study_text
+from studies.workers.shipped_cache import ShippedCache, write_checked
 
-ALWAYS = "MERGETUNA_SHIP"
-"""Set to "always", a node's workers take all files from the coordinator, seen or not."""
 _MODEL = {".safetensors", ".json", ".txt", ".model", ".tiktoken", ".jinja", ".yaml", ".yml"}
 _TABLES = {".jsonl", ".csv", ".tsv", ".parquet", ".arrow"}
 SHIPPED = _MODEL | _TABLES | {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"}
@@ -28,11 +30,13 @@ class Item:
     Attributes:
         path: on the coordinator's machine, absolute.
         sha256: of its bytes, in hex.
+        size: bytes.
         chunks: Ray's references to its bytes, in order.
     """
 
     path: str
     sha256: str
+    size: int
     chunks: Sequence[Any]
 
 
@@ -49,61 +53,73 @@ class Cargo:
     study: str
 
 
-def lacking(paths: Sequence[str]) -> list[str]:
-    """Which paths this node does not have."""
-    if os.environ.get(ALWAYS) == "always":
-        return list(paths)
-    return [path for path in paths if not Path(path).exists()]
+def lacking(order: Order) -> list[str]:
+    """Which paths of an order this node does not have, or is not to look for."""
+    return [path for path in order.needs if order.ship == "always" or not Path(path).exists()]
 
 
-def cache_folder() -> Path:
-    """Where shipped files are kept: in $XDG_CACHE_HOME, or ~/.cache."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "mergetuna" / "shipped"
+def named_pictures(objectives: Sequence[Objective]) -> set[Path]:
+    """Picture files that the rows of objectives name; all of them were read and decoded.
+
+    Each stands there as it is named and without links: the study's folder may be a link, or the
+    pictures'.
+    """
+    images = [
+        example.images
+        for objective in objectives
+        for split in SPLITS
+        for example in objective.examples(split)
+    ]
+    stored = [p.stored for own in images if isinstance(own, Pictures) for p in own.stored]
+    paths = {path for path in stored if isinstance(path, Path)}
+    named = {Path(os.path.abspath(path)) for path in paths}  # noqa: PTH100 (`resolve` follows links)
+    return named | {path.resolve() for path in paths}
 
 
-def load(put: Callable[[bytes], Any], order: Order) -> Order:
+def load(put: Callable[[bytes], Any], order: Order, pictures: Collection[Path] = ()) -> Order:
     """The order with its files in the object store.
+
+    Args:
+        put: into the store.
+        order: names files and folders.
+        pictures: see `named_pictures`.
 
     Raises:
         UserError: what is needed is no data, or a link leads out of a folder.
     """
     items = []
-    for path in sorted({file for place in order.needs for file in _files(Path(place))}):
-        digest, chunks = hashlib.sha256(), []
+    needed = {file for place in order.needs for file in _files(Path(place))}
+    for path in sorted(needed.union(pictures)):
+        digest, size, chunks = hashlib.sha256(), 0, []
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
+                size += len(chunk)
                 chunks.append(put(chunk))
-        items.append(Item(str(path), digest.hexdigest(), chunks))
+        items.append(Item(str(path), digest.hexdigest(), size, chunks))
     return replace(order, cargo=Cargo(items, study_text(Path(order.file), order.needs)))
 
 
-def unload(get: Callable[[Any], bytes], order: Order, cache: Path) -> tuple[Order, str]:
-    """Write the files into a folder of this node, unless another worker has; the order for them.
-
-    A file lies in `cache` once, by its sha256, however many studies and workers read it.
+def unload(get: Callable[[Any], bytes], order: Order, cache: ShippedCache) -> tuple[Order, str]:
+    """Write the files into the cache of this node, unless another worker has; the order for them.
 
     Returns:
         The order whose paths are this node's, and what stands before all of them.
+
+    Raises:
+        UserError: there is no room for them, or they were damaged on their way.
     """
     cargo: Cargo = order.cargo
     name = json.dumps([cargo.study, [(item.path, item.sha256) for item in cargo.items]])
-    root = cache / "studies" / hashlib.sha256(name.encode()).hexdigest()[:24]
-    (cache / "files").mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel lets go of it when a worker dies
+    with cache.locked():
+        root = cache.hold(hashlib.sha256(name.encode()).hexdigest()[:24])
         for item in cargo.items:
-            blob, place = cache / "files" / item.sha256, _under(root, item.path)
-            if not blob.exists():
-                _write(blob, map(get, item.chunks), item.sha256)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if not place.exists():
-                place.hardlink_to(blob)
+            chunks = partial(map, get, item.chunks)
+            cache.place(item.sha256, item.size, chunks, _under(root, item.path))
         study = cargo.study.encode()
         place = _under(root, order.file)
         place.parent.mkdir(parents=True, exist_ok=True)
-        _write(place, iter([study]), hashlib.sha256(study).hexdigest())
+        write_checked(place, iter([study]), hashlib.sha256(study).hexdigest())
         _under(root, order.out).mkdir(parents=True, exist_ok=True)
     known = {moved(ref, str(root)): sha for ref, sha in order.identities.items()}
     file, out = str(_under(root, order.file)), str(_under(root, order.out))
@@ -137,16 +153,3 @@ def _under(root: Path, path: str) -> Path:
     if parts[:1] != ("/",) or ".." in parts:
         raise UserError(f"{path}: must be an absolute path without '..'.")
     return root.joinpath(*parts[1:])
-
-
-def _write(path: Path, chunks: Iterator[bytes], sha256: str) -> None:
-    """A file that is there whole or not at all."""
-    digest, scratch = hashlib.sha256(), path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("wb") as stream:
-        for chunk in chunks:
-            digest.update(chunk)
-            stream.write(chunk)
-    if digest.hexdigest() != sha256:
-        scratch.unlink()
-        raise UserError(f"{path}: what came has another sha256 than what was sent.")
-    scratch.replace(path)
