@@ -19,7 +19,8 @@ from objectives.records import SPLITS
 from studies.journal import read_trials
 from studies.objectives_setup import make_objectives
 from studies.run import run_study
-from studies.setup import identities, load_models, read_study
+from studies.model_setup import load_models
+from studies.setup import identities, read_study
 from studies.space_setup import make_space
 from studies.statistics import attach, with_statistics
 from studies.workers.block_plan import MAIN, block_plan
