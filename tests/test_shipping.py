@@ -17,9 +17,9 @@ from merge_ops.errors import UserError
 from merge_ops.loading import load_model
 from objectives.records import SPLITS
 from studies.journal import read_trials
+from studies.model_setup import load_models
 from studies.objectives_setup import make_objectives
 from studies.run import run_study
-from studies.model_setup import load_models
 from studies.setup import identities, read_study
 from studies.space_setup import make_space
 from studies.statistics import attach, with_statistics
