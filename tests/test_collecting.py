@@ -339,7 +339,7 @@ def test_whole_models_are_observed_where_all_of_them_is_merged(
 
 def test_items_are_spread_over_the_data(regmean: Collected) -> None:
     examples = regmean.objectives.main[0].examples("selection")
-    assert [examples.index(e) for e in spread(examples, 4)] == [0, 10, 20, 30]
+    assert [examples.index(e) for e in spread(examples, 4)] == [0, 6, 12, 18]
     assert spread(examples, 10_000) == list(examples)
 
 

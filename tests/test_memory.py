@@ -64,9 +64,9 @@ def test_hundreds_of_trials_take_the_memory_of_their_records(tmp_path: Path) -> 
         if len(ledger.trials) % 200 == 0:
             held[len(ledger.trials)] = resident()
 
-    march(tmp_path, 600, "random", "test", on_trial)
+    march(tmp_path, 400, "random", "test", on_trial)
     journal = (tmp_path / JOURNAL).stat().st_size
-    assert Marched(held, 0, journal, 0.0).slope(200) < 2 * journal / 600
+    assert Marched(held, 0, journal, 0.0).slope(200) < 2 * journal / 400
 
 
 LONG = [("random", "test"), ("cma", "halving"), ("tpe", "off"), ("nsga2", "off")]

@@ -15,19 +15,20 @@ from studies.setup import read_study
 from studies.trial_facts import scores_of
 
 Make = Callable[..., Path]
+ITEMS = 80
 
 
 def run(small_study: Make, out: str, **changes: Any) -> tuple[dict[str, Any], Path]:
-    study = read_study(
-        small_study(
-            "reasoning",
-            out=out,
-            compare=False,
-            sampler="random",
-            warm_start=["linear_grid"],
-            **changes,
-        )
+    path = small_study(
+        "preference",
+        out=out,
+        compare=False,
+        sampler="random",
+        warm_start=["linear_grid"],
+        **changes,
     )
+    path.write_text(path.read_text().replace("limit: 24", f"limit: {ITEMS}"))
+    study = read_study(path)
     return run_study(study), study.out
 
 
@@ -59,7 +60,7 @@ def test_survivors_score_as_without_racing_and_the_others_less_than_they_lost_to
             known = scores_of(full)[name]
             assert all(v is None or v == k for v, k in zip(values, known, strict=True))
         seen = sum(v is not None for part in scores_of(own).values() for v in part)
-        assert seen == own.user_attrs[STOPPED] < 48
+        assert seen == own.user_attrs[STOPPED] < ITEMS
         earlier = sorted((t.value or 0 for t in raced[: own.number] if is_whole(t)), reverse=True)
         assert (own.value or 0) < earlier[2]
 
@@ -69,7 +70,7 @@ def test_what_is_saved_is_told(outcomes: dict[str, Path]) -> None:
         told = json.loads((out / "results.json").read_text())["racing"]
         assert told == {"rule": rule, **saved(read_trials(out))}
         assert (told["items_scored"] < told["items"]) == (rule != "off")
-        assert told["items"] == 30 * 48
+        assert told["items"] == 30 * ITEMS
 
 
 def test_finalists_were_scored_on_everything(outcomes: dict[str, Path]) -> None:

@@ -71,10 +71,10 @@ def test_only_loopback_is_listened_on(here: Any) -> None:
 def test_one_worker_is_the_study_of_one_process(
     here: Any, small_study: MakeStudy, demo_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    settings = {"trials": 14, "racing": {"block": 16}, "compare": False, "sampler": "cma"}
+    settings = {"trials": 13, "racing": {"block": 8}, "compare": False, "sampler": "cma"}
     results = []
     for out, crew in (("alone", None), ("hired", Crew(1))):
-        study = read_study(small_study("reasoning", out=out, **settings))
+        study = read_study(small_study("preference", out=out, **settings))
         results.append(run_study(study, crew=crew))
         results[-1]["trials"] = facts(read_trials(study.out))
         said = capfd.readouterr().err

@@ -60,8 +60,8 @@ def test_the_first_signal_lets_the_running_block_finish(
         put(self, index, scores)
 
     monkeypatch.setattr(Part, "put", slowly)
-    path, forked = running(small_study, f"first-{code}", racing={"rule": "off", "block": 4})
-    time.sleep(0.5)  # in the middle of a trial of ten blocks, seven of which are slow
+    path, forked = running(small_study, f"first-{code}", racing={"rule": "off", "block": 2})
+    time.sleep(0.5)  # in the middle of a trial of twelve blocks, nine of which are slow
     begun = time.monotonic()
     os.kill(forked.pid, number)
     assert forked.wait() == code

@@ -48,14 +48,15 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
     """
     from merge_ops.yaml_file import check_there
 
-    check_there(study)
-    from studies.budget_options import overridden
-    from studies.results import show_results
     from studies.run_events import tell_end, told, voice_of
-    from studies.setup import read_study
     from studies.voice import event
 
     with told(voice_of(quiet=quiet, json_log=json_log)):
+        check_there(study)
+        from studies.budget_options import overridden
+        from studies.results import show_results
+        from studies.setup import read_study
+
         checked = read_study(study)
         budget = overridden(checked.config.budget, timeout, trials)
         event("start", {"study": checked.config.name, "folder": str(checked.out)})
