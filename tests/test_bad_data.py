@@ -193,7 +193,8 @@ def test_any_row_is_an_example_or_an_error_that_names_it(data: st.DataObject) ->
         texts = [*example.texts.values(), *(t for ts in example.lists.values() for t in ts)]
         assert all(text.strip() for text in texts)
         answer, options = example.texts.get("answer"), example.lists.get("options")
-        if preset.kind == "choice":
+        open_question = preset.name == "mmmu" and options is None  # left out by the objective
+        if preset.kind == "choice" and not open_question:
             assert answer is not None
             assert options is not None
             assert ord(answer) - ord("A") < len(options)

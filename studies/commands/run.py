@@ -47,7 +47,6 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
     Exit code 1: no candidate holds the guards; the one that breaks them least is written.
     """
     from merge_ops.yaml_file import check_there
-
     from studies.run_events import tell_end, told, voice_of
     from studies.voice import event
 
