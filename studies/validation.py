@@ -9,7 +9,7 @@ from merge_ops.errors import UserError
 from merge_ops.plan import Plan
 from objectives.errors import ObjectiveError
 from objectives.records import SPLITS
-from search.samplers import ONLY, resolve_sampler
+from search.samplers import ONLY
 from studies.changes import check_changes
 from studies.estimate import Estimate
 from studies.finish import finished
@@ -25,7 +25,7 @@ from studies.space_setup import make_space
 from studies.splits_file import check_splits
 from studies.statistics import attach
 from studies.timing import Clock
-from studies.work import journal_of
+from studies.work import journal_of, sampler_of
 
 Found = TypeVar("Found")
 
@@ -151,8 +151,9 @@ def _search(study: StudyFile, models: ModelCheck) -> dict[str, Any]:
     config = study.config
     dimensions = make_space(study, models.layers, models.merged).dimensions()
     trials = config.budget.trials if dimensions else 1
-    sampler = journal_of(study).samplers.get(SEARCH) if dimensions else ONLY
-    sampler = sampler or resolve_sampler(config.sampler, dimensions, trials)
+    sampler = ONLY
+    if dimensions:
+        sampler = sampler_of(study, journal_of(study), SEARCH, dimensions, trials)
     return {
         "method": config.method,
         "dimensions": len(dimensions),

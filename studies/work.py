@@ -1,7 +1,9 @@
 """What a study has still to do, counted before it runs."""
 
+from collections.abc import Sequence
 from math import ceil
 
+from search.dimension import Coordinate
 from search.samplers import resolve_sampler
 from search.space import SearchSpace
 from studies.comparison import parent_rows, published_rows
@@ -70,18 +72,27 @@ def _search_work(
         limits.append(ceil(budget.items / count(objectives.main, "selection")))
     trials = min(limits, default=None) if dimensions else 1
     points = len(first_points(study, space))
-    sampler = journal.samplers.get(name)
-    if sampler is None or not dimensions:
-        sampler = resolve_sampler(study.config.sampler, dimensions, budget.trials)
     work = SearchWork(
         name=_NAMES[name],
         trials=None if trials is None else max(0, trials - finished),
         finished=finished,
         first_points=points,
         dimensions=len(dimensions),
-        sampler=sampler,
+        sampler=sampler_of(study, journal, name, dimensions, budget.trials),
     )
     return work, points
+
+
+def sampler_of(
+    study: StudyFile,
+    journal: Journal,
+    name: str,
+    dimensions: Sequence[Coordinate],
+    trials: int | None,
+) -> str:
+    """The sampler with which a search began, or would begin now."""
+    begun = journal.samplers.get(name) if dimensions else None
+    return begun or resolve_sampler(study.config.sampler, dimensions, trials)
 
 
 def journal_of(study: StudyFile) -> Journal:
