@@ -10,7 +10,6 @@ tensors, timed in turn with the candidates. The figures stand in docs/benchmarks
 """
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
@@ -18,15 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from unittest.mock import patch
 
 import torch
 from growth import draw_growth
 from random_models import write_models
-from torch import Tensor
 
-from merge_ops.engine import Engine
-from merge_ops.jobs import Job
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.recipe_text import write_recipe
 from merge_ops.residency import Runtime, load_resident
@@ -141,32 +136,21 @@ def _measure(
 ) -> tuple[float, float]:
     """CPU seconds of a candidate and of copying as many tensors: of the round of median ratio.
 
-    Each tensor that is written is followed by a copy of one written long before, so that both
-    meet the same load of the machine, and neither finds in a cache what the other left.
+    A candidate and the copies of a round follow each other, so that they meet the same load.
     """
     live = [p.detach() for p in resident.parameters.values()]
     spare = [p.clone() for p in live]
-    steps, turn = iter(range(1, 1000)), itertools.count(len(live) // 2)
-    spent = 0.0
-    write = Engine.write
-
-    def write_and_copy(engine: Engine, out: Tensor, job: Job) -> bool:
-        nonlocal spent
-        done = write(engine, out, job)
-        i = next(turn) % len(live)
-        spent += _cpu_seconds(lambda: live[i].copy_(spare[i]))
-        return done
+    steps = iter(range(1, 1000))
 
     def become() -> None:
         resident.become(_recipe(method, models, next(steps), arguments.dtype))
 
+    def copy() -> None:
+        for one, other in zip(live, spare, strict=True):
+            one.copy_(other)
+
     become()  # compiles, ranks
-    rounds = []
-    for _ in range(arguments.repeats):
-        spent = 0.0
-        with patch.object(Engine, "write", write_and_copy):
-            both = _cpu_seconds(become)
-        rounds.append((both - spent, spent))
+    rounds = [(_cpu_seconds(become), _cpu_seconds(copy)) for _ in range(arguments.repeats)]
     resident.become(_recipe(method, models, 0, arguments.dtype))
     rounds.sort(key=lambda times: times[0] / times[1])
     return rounds[len(rounds) // 2]

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
-from merge_ops.expression import Call, Kernel, Variant, evaluate
+from merge_ops.expression import Call, Kernel, Variant, Work, evaluate
 
 CHUNK = 1 << 16
 """Elements taken at a time; a few float32 copies of them fit a cache."""
@@ -13,15 +11,22 @@ CHUNK = 1 << 16
 def chunked(form: Variant) -> Kernel:
     """The expression itself, a chunk at a time."""
 
-    def run(out: Tensor, base: Tensor | None, operands: Sequence[Tensor], call: Call) -> None:
-        numbers, integers = call.tensors(out.device)
-        for start in range(call.start, call.stop, CHUNK):
-            part = slice(start, min(start + CHUNK, call.stop))
-            first = integers
-            if form.indexed:
-                first = integers.clone()
-                first[0] += start - call.start
-            at = None if base is None else base[part]
-            evaluate(form, out[part], at, [x[part] for x in operands], numbers, first)
+    def run(works: Sequence[Work]) -> None:
+        for work in works:
+            for call in work.calls:
+                run_call(form, work, call)
 
     return run
+
+
+def run_call(form: Variant, work: Work, call: Call) -> None:
+    """One call, a chunk at a time."""
+    numbers, integers = call.tensors(work.out.device)
+    for start in range(call.start, call.stop, CHUNK):
+        part = slice(start, min(start + CHUNK, call.stop))
+        first = integers
+        if form.indexed:
+            first = integers.clone()
+            first[0] += start - call.start
+        base = None if work.base is None else work.base[part]
+        evaluate(form, work.out[part], base, [x[part] for x in work.operands], numbers, first)

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from merge_ops.batch import Batch
 from merge_ops.errors import UserError
+from merge_ops.expression import Kernel, Work
 from merge_ops.formula import Formula
 from merge_ops.jobs import Bound, Job, Key, solved_key, unscaled
 from merge_ops.kernel_calls import calls, variant
@@ -48,12 +50,13 @@ class Engine:
     _sizes: dict[Key, float] = field(default_factory=dict)
     _solved: dict[Key, Tensor] = field(default_factory=dict)
 
-    def write(self, out: Tensor, job: Job) -> bool:
-        """Write the merged tensor into `out`, in place.
+    def write(self, out: Tensor, job: Job, batch: Batch) -> bool:
+        """Write the merged tensor into `out`, in place: now, or when the batch is run.
 
         Args:
             out: a live parameter, of which `job.rows` are written.
             job: what is merged.
+            batch: takes what can wait.
 
         Returns:
             Whether the magnitudes of what went in prove that no value can be infinite or NaN.
@@ -68,7 +71,11 @@ class Engine:
             self._write_as_defined(out, job)
             return False
         merged = torch.empty_like(bound.operands[0]) if bound.out is None else bound.out
-        self._run(merged, bound, job, formula)
+        kernel, work = self._work(merged, bound, job, formula)
+        if bound.waits:
+            batch.add(kernel, work)
+        else:
+            kernel([work])
         if bound.out is None:  # rounded to the dtype of the inputs first, as the method is defined
             job.put(out, merged)
         return bound.largest(formula) <= _SAFE * bound.highest
@@ -154,8 +161,9 @@ class Engine:
             [self._size(key, operand) for key, operand in operands],
             0.0 if base is None else self._size((job.name, job.base), base),
             min(torch.finfo(dtype).max, torch.finfo(out.dtype).max),
+            self._stays(job),
         )
-        if self._stays(job):
+        if bound.stays:
             self._bound[key] = bound
         return bound
 
@@ -201,7 +209,7 @@ class Engine:
         assert solve is not None
         return solve(taus, **keywords(values))
 
-    def _run(self, out: Tensor, bound: Bound, job: Job, formula: Formula) -> None:
+    def _work(self, out: Tensor, bound: Bound, job: Job, formula: Formula) -> tuple[Kernel, Work]:
         base = bound.base
         cuts = out.device.type == "cuda"
         form = variant(formula, len(bound.operands), added=base is not None, cuts=cuts)
@@ -210,8 +218,8 @@ class Engine:
         if formula.select:
             pairs = zip(bound.keys, bound.operands, strict=True)
             ends = [partial(self._end, key, operand) for key, operand in pairs]
-        for one in calls(form, formula, out.numel(), ends, Draw(job.seed, job.name)):
-            kernel(out, base, bound.operands, one)
+        needed = calls(form, formula, out.numel(), ends, Draw(job.seed, job.name))
+        return kernel, Work(out, base, bound.operands, list(needed))
 
     def _end(self, key: Key, operand: Tensor, k: int) -> Place:
         """Where the k largest of an operand end."""

@@ -30,8 +30,25 @@ class Call:
         return numbers.to(device), integers.to(device)
 
 
-Kernel = Callable[[Tensor, Tensor | None, Sequence[Tensor], Call], None]
-"""Takes the whole of `out`, the base or None, and the operands, each flat, and a call on them."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a kernel does to one tensor.
+
+    Attributes:
+        out: is written; flat, as all of them are.
+        base: what is added to, or None.
+        operands: in the formula's order.
+        calls: cover what is written of `out`, none of it twice.
+    """
+
+    out: Tensor
+    base: Tensor | None
+    operands: Sequence[Tensor]
+    calls: Sequence[Call]
+
+
+Kernel = Callable[[Sequence[Work]], None]
+"""Does work on tensors that no other of its work reads or writes, in any order."""
 
 
 @dataclass(frozen=True, slots=True)

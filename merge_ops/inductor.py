@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from merge_ops.chunks import chunked
-from merge_ops.expression import Call, Kernel, Variant, evaluate
+from merge_ops.chunks import run_call
+from merge_ops.expression import Call, Kernel, Variant, Work, evaluate
 
 OPTIONS = {
     # One loop, whatever the number of experts: beyond these limits sums would go through memory.
@@ -69,13 +69,18 @@ def load_package(path: Path, form: Variant) -> Kernel:
     """The kernel of a package; tensors that its code cannot take go through the expression."""
     package = torch._inductor.aoti_load_package(str(path)).loader.run
 
-    def run(out: Tensor, base: Tensor | None, operands: Sequence[Tensor], call: Call) -> None:
-        whole = [out, *([] if base is None else [base]), *operands]
+    def run_one(work: Work, call: Call) -> None:
+        whole = [work.out, *([] if work.base is None else [work.base]), *work.operands]
         tensors = [x[call.start : call.stop] for x in whole]
         fits = all(x.data_ptr() % _ALIGNED == 0 for x in tensors)
         if fits and call.stop - call.start > 1:
-            package([*tensors, *call.tensors(out.device)])
+            package([*tensors, *call.tensors(work.out.device)])
         else:
-            chunked(form)(out, base, operands, call)
+            run_call(form, work, call)
+
+    def run(works: Sequence[Work]) -> None:
+        for work in works:
+            for call in work.calls:
+                run_one(work, call)
 
     return run

@@ -65,6 +65,7 @@ class Bound:
         sizes: the largest magnitude in each operand; NaN if it holds one.
         base_size: the same of the base; 0 without one.
         highest: what the dtypes of the inputs and of the live parameter both hold.
+        stays: what is read lies on the device for good, and was not made for one job.
     """
 
     out: Tensor | None
@@ -74,10 +75,16 @@ class Bound:
     sizes: Sequence[float]
     base_size: float
     highest: float
+    stays: bool
 
     def writes(self, out: Tensor) -> bool:
         """Whether the live parameter still lies where it lay; a module may have been moved."""
         return self.out is None or self.out.data_ptr() == out.data_ptr()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it may be written with others; an accelerator is not kept waiting."""
+        return self.stays and self.out is not None and self.out.device.type == "cpu"
 
     def largest(self, formula: Formula) -> float:
         """What no value exceeds, merged or on the way; infinite or NaN if that is not known."""

@@ -4,8 +4,10 @@
 // float32), OPERANDS, ADDED, SELECT, CUTS, ELECT and SHARES. Vectors are those of GCC and Clang,
 // not of one processor. Fused multiply-add must be off.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace {
 
@@ -116,7 +118,12 @@ template <> struct Kind<float16> {
 typedef Kind<dtype> K;
 typedef K::Element Element;
 
-// The numbers of a call, each in all lanes; see `Variant.numbers` and `Variant.integers`.
+// How many numbers a call takes; see `Variant.numbers` and `Variant.integers`.
+constexpr int BOUNDS = select == above ? 1 : select == between ? 2 : 0;
+constexpr int FLOATS = N * (1 + SHARES + BOUNDS) + ELECT;
+constexpr int INTS = select == drawn ? 2 + 3 * N : 1 + CUTS * BOUNDS * N;
+
+// The numbers of a call, each in all lanes.
 struct Numbers {
   Floats weight[N], share[N], scale, low[N], high[N];
   Bits index, common, key[N], factor[N];
@@ -149,8 +156,6 @@ inline Floats positive_part(Floats x) {  // keeps -0 and NaN, as clamp_min does
   return x < 0.0f ? Floats{} : x;
 #endif
 }
-
-inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 
 inline void fence() {  // what went past the cache is there for all
 #ifdef __AVX__
@@ -244,18 +249,38 @@ void stretch(
   memcpy(out + start, buffer[N + 1], bytes);
 }
 
+// One call: where its elements are, as merge_ops/native.py lays it out.
+struct Place {
+  Element* out;
+  const Element *base, *operands[N];
+  int64_t length;
+
+  bool past() const { return length * int64_t(sizeof(Element)) >= PAST; }
+  // What comes before the first place of a vector, where results go past the cache.
+  int64_t head() const { return past() ? (-uintptr_t(out) & 31) / sizeof(Element) : 0; }
+  int64_t chunks() const { return std::max<int64_t>(1, (length - head() + CHUNK - 1) / CHUNK); }
+
+  // One chunk; the first brings the head along.
+  void run(const Numbers& k, int64_t chunk) const {
+    int64_t start = head() + chunk * CHUNK, stop = std::min(start + CHUNK, length);
+    if (chunk == 0) stretch(k, out, base, operands, 0, start, false);
+    stretch(k, out, base, operands, start, stop, past());
+    if (past()) fence();
+  }
+};
+
 }  // namespace
 
+// All calls of a kernel; the chunks of all of them are one row, which the threads share.
 extern "C" void run(
-    Element* out, const Element* base, const Element* const* operands, const float* numbers,
-    const int32_t* integers, int64_t length, int threads) {
-  const Numbers k(numbers, integers);
-  const bool past = length * int64_t(sizeof(Element)) >= PAST;
-  const int64_t head = past ? (-uintptr_t(out) & 31) / sizeof(Element) : 0;  // up to a vector's place
-  stretch(k, out, base, operands, 0, head, false);
-#pragma omp parallel for num_threads(threads) if (threads > 1 && length > CHUNK)
-  for (int64_t start = head; start < length; start += CHUNK) {
-    stretch(k, out, base, operands, start, min(start + CHUNK, length), past);
-    if (past) fence();
+    const Place* places, const float* numbers, const int32_t* integers, int64_t count,
+    int threads) {
+  std::vector<int64_t> firsts;
+  int64_t total = 0;
+  for (int64_t i = 0; i < count; i++) firsts.push_back(total), total += places[i].chunks();
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1 && total > 1)
+  for (int64_t j = 0; j < total; j++) {
+    int64_t i = std::upper_bound(firsts.begin(), firsts.end(), j) - firsts.begin() - 1;
+    places[i].run(Numbers(numbers + i * FLOATS, integers + i * INTS), j - firsts[i]);
   }
 }

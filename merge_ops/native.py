@@ -10,13 +10,13 @@ import platform
 import shlex
 import shutil
 import subprocess
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from merge_ops.expression import Call, Kernel, Variant
+from merge_ops.expression import Kernel, Variant, Work
 
 SOURCE = Path(__file__).with_name("native.cpp")
 
@@ -67,24 +67,27 @@ def _compiler() -> list[str]:
 
 
 def load_library(path: Path, form: Variant) -> Kernel:
-    """The kernel of a library that `compile_library` made for `form`."""
+    """The kernel of a library that `compile_library` made for `form`.
+
+    All of its work is one call, so that threads meet once, not after every tensor.
+    """
     function = ctypes.CDLL(str(path)).run
-    pointer = ctypes.c_void_p
-    pointers = pointer * form.operands
-    floats, ints = ctypes.c_float * form.numbers(), ctypes.c_int32 * form.integers()
-    function.argtypes = [pointer, pointer, pointers, floats, ints, ctypes.c_int64, ctypes.c_int]
+    function.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64, ctypes.c_int]
     function.restype = None
 
-    def run(out: Tensor, base: Tensor | None, operands: Sequence[Tensor], call: Call) -> None:
-        before = call.start * out.itemsize
-        function(
-            out.data_ptr() + before,
-            None if base is None else base.data_ptr() + before,
-            pointers(*[operand.data_ptr() + before for operand in operands]),
-            floats(*call.numbers),
-            ints(*call.integers),
-            call.stop - call.start,
-            torch.get_num_threads(),
-        )
+    def run(works: Sequence[Work]) -> None:
+        places, numbers, integers = array("q"), array("f"), array("i")
+        for work in works:
+            size = work.out.itemsize
+            base = 0 if work.base is None else work.base.data_ptr()
+            starts = [work.out.data_ptr(), base, *[x.data_ptr() for x in work.operands]]
+            for call in work.calls:
+                places.extend([start + call.start * size for start in starts])
+                places.append(call.stop - call.start)
+                numbers.extend(call.numbers)
+                integers.extend(call.integers)
+        count = len(places) // (form.operands + 3)
+        flat = [values.buffer_info()[0] for values in (places, numbers, integers)]
+        function(*flat, count, torch.get_num_threads())
 
     return run

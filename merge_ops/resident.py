@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from merge_ops.batch import Batch
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine
 from merge_ops.errors import UserError
@@ -246,12 +247,13 @@ class ResidentModel:
 
     def _write(self, jobs: Sequence[tuple[str, Job]]) -> None:
         """Write them; where the inputs do not prove it, check that the result is finite."""
-        doubtful = []
+        doubtful, batch = [], Batch()
         for i, (name, job) in enumerate(jobs):
             for _, following in jobs[i + 1 : i + 2]:
                 self._engine.prefetch(following)
-            if not self._engine.write(*_window(self._live[name].find(), job)):
+            if not self._engine.write(*_window(self._live[name].find(), job), batch):
                 doubtful.append(name)
+        batch.run()
         if not doubtful:
             return
         parts = [self._live[name].find().isfinite().all() for name in doubtful]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from merge_ops import merge_tensor
+from merge_ops.batch import Batch
 from merge_ops.engine import Engine
 from merge_ops.errors import UserError
 from merge_ops.loading import DTYPES
@@ -347,10 +348,11 @@ def test_an_error_half_way_leaves_no_stale_skip(
     resident.become(first)
     want, write = live(resident), Engine.write
 
-    def interrupted(self: Engine, out: Tensor, job: Any) -> bool:
+    def interrupted(self: Engine, out: Tensor, job: Any, batch: Batch) -> bool:
         if job.name == PROJECTION:
+            batch.run()
             raise KeyboardInterrupt
-        return write(self, out, job)
+        return write(self, out, job, batch)
 
     monkeypatch.setattr(Engine, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):

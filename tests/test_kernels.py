@@ -20,7 +20,7 @@ from torch import Tensor
 from merge_ops import chunks, compilation, kernel_calls, kernels, masks, native
 from merge_ops.chunks import chunked
 from merge_ops.errors import UserError
-from merge_ops.expression import Call, Variant
+from merge_ops.expression import Call, Variant, Work
 from merge_ops.formula import Drawn, Formula, Largest
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
@@ -131,12 +131,11 @@ def run(
         return rank(x, small=0 if x.numel() % 2 else 1 << 15)(x, k)
 
     ends = [partial(end, x) for x in operands] if formula.select else []
-    covered = 0
-    for call in calls(form, formula, out.numel(), ends, DRAW):
-        assert call.start == covered < call.stop
-        covered = call.stop
-        (kernel or chunked(form))(out, base, operands, call)
-    assert covered == out.numel()
+    needed = list(calls(form, formula, out.numel(), ends, DRAW))
+    starts, stops = [call.start for call in needed], [call.stop for call in needed]
+    assert [*starts, out.numel()] == [0, *stops]
+    assert all(call.start < call.stop for call in needed)
+    (kernel or chunked(form))([Work(out, base, operands, needed)])
     return out
 
 
@@ -221,7 +220,7 @@ def test_a_tensor_of_more_than_2_to_the_31_elements(monkeypatch: pytest.MonkeyPa
         form = variant(formula_of(select, "sum", 1, 50), 1, added=False, cuts=False)
         ends = [lambda k: (1.0 / (k + 1), 3)]
         for call in calls(form, formula_of(select, "sum", 1, 50), n, ends, DRAW):
-            chunked(form)(big, None, [big], call)
+            chunked(form)([Work(big, None, [big], [call])])
         assert sum(count for count, _ in seen) == n
         seen.clear()
 
@@ -297,8 +296,8 @@ def test_compiled_kernels_round_as_tensors_do(dtype: torch.dtype, tmp_path: Path
         for low in (0.0, 1.5, 2e9):
             call = Call(0, len(x), [weight, low], [0])
             got, want = torch.empty_like(x), torch.empty_like(x)
-            compiled.get(form, dtype, CPU)(got, x.flip(0), [x], call)
-            chunked(form)(want, x.flip(0), [x], call)
+            compiled.get(form, dtype, CPU)([Work(got, x.flip(0), [x], [call])])
+            chunked(form)([Work(want, x.flip(0), [x], [call])])
             assert torch.equal(got.isnan(), want.isnan())
             assert torch.equal(bits(got[~got.isnan()]), bits(want[~want.isnan()]))
 
@@ -318,6 +317,34 @@ def test_compiled_kernels_share_work_among_threads(tmp_path: Path) -> None:
             assert torch.equal(run(formula, base, others, kernel=kernel), want)
     finally:
         torch.set_num_threads(threads)
+
+
+@needs_compiler
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_tensors_that_are_written_together_are_written_as_alone(
+    count: int, tmp_path: Path
+) -> None:
+    """Small ones, some of several calls, and ones that are cut among threads."""
+    lengths = [1, 7, (1 << 16) + 3, 300, (1 << 19) + 41, 5]
+    form = Variant(2, True, "above", elect=True, shares=True)
+    kernel = Kernels("compiled", folder=tmp_path).get(form, torch.bfloat16, CPU)
+    together, alone = list[Work](), list[Work]()
+    for n in lengths:
+        base, *others = tensors(3, n, torch.bfloat16, seed=n)
+        numbers = [0.3, 0.7, 0.2, 0.4, 1.1, 0.1 * n % 2, 0.2]
+        cut = n // 3
+        made = [Call(0, cut, numbers, [0]), Call(cut, n, [2 * x for x in numbers], [0])]
+        for works in (together, alone):
+            works.append(Work(torch.zeros_like(base), base, others, made[not cut :]))
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(count)
+        kernel(together)
+    finally:
+        torch.set_num_threads(threads)
+    for one, own in zip(together, alone, strict=True):
+        chunked(form)([own])
+        assert torch.equal(one.out, own.out)
 
 
 @needs_compiler
@@ -408,7 +435,7 @@ def test_large_results_go_past_the_cache_and_are_the_same(dtype: torch.dtype, st
     form = Variant(1, added=True)
     call = Call(start, n - 3, [0.3], [0])
     got, want = torch.zeros_like(x), torch.zeros_like(x)
-    Kernels("compiled").get(form, dtype, CPU)(got, base, [x], call)
-    chunked(form)(want, base, [x], call)
+    Kernels("compiled").get(form, dtype, CPU)([Work(got, base, [x], [call])])
+    chunked(form)([Work(want, base, [x], [call])])
     assert torch.equal(got, want)
     assert int(got.count_nonzero()) > n // 2
