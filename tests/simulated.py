@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from merge_ops.recipe import Recipe, Source
@@ -35,6 +36,12 @@ from tests.sleeping import guesses
 FACTS = Facts(6, ("model.layers.0.mlp.up_proj.weight",), (), "", "cpu", 1, "here", 1)
 
 
+@cache
+def _examples(items: int) -> Sequence[Example]:
+    """Made once, as real objectives read theirs once."""
+    return [Example(str(i), f"{i}?", (), {}, "all") for i in range(items)]
+
+
 @dataclass(frozen=True, slots=True)
 class Guess:
     """An objective whose requests nobody answers."""
@@ -45,7 +52,7 @@ class Guess:
     weight: float = 1.0
 
     def examples(self, _split: Split) -> Sequence[Example]:
-        return [Example(str(i), f"{i}?", (), {}, "all") for i in range(self.items)]
+        return _examples(self.items)
 
     def requests(self, example: Example) -> tuple[Request, ...]:
         prompt = make_prompt([Turn("user", example.question)])
