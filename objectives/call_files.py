@@ -3,8 +3,10 @@
 import json
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -14,7 +16,8 @@ from torch import Tensor, uint8
 from objectives.call_tensors import bytes_of, put_together, take_apart
 from objectives.replay import DecoderCall
 
-_SUFFIX = ".safetensors"
+_SUFFIX, _PARTIAL = ".safetensors", ".partial"
+_LEFT = 3600.0  # seconds after which nobody writes at a file any more: its process was killed
 
 
 class CallFiles:
@@ -30,6 +33,10 @@ class CallFiles:
         self._limit = limit
         self._report = report
         self._said = False
+        for partial in folder.glob(f"*{_PARTIAL}"):
+            with suppress(OSError):  # another process may have removed it
+                if time.time() - partial.stat().st_mtime > _LEFT:
+                    partial.unlink()
         found = folder.glob(f"*{_SUFFIX}") if folder.is_dir() else ()
         self.held = sum(path.stat().st_size for path in found)
 
@@ -68,7 +75,7 @@ class CallFiles:
         tensors = {name: tensor.cpu().clone() for name, tensor in tensors.items()}
         facts = {"structure": structure, "checksum": _checksum(tensors, structure)}
         path = self._path(key)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial = path.with_suffix(f".{os.getpid()}{_PARTIAL}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, partial, metadata=facts)

@@ -1,5 +1,6 @@
 """The engine: blocks, batches, caches, memory that runs out, and texts, on a tiny LLaVA."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 
 from objectives import passes
 from objectives.batches import cut_batches
+from objectives.call_files import CallFiles
 from objectives.continuation import NoRuleError
 from objectives.data import Example
 from objectives.engine import Engine
@@ -205,6 +207,21 @@ def test_captured_prompts_are_made_once_and_anew_when_the_tower_is_written(
     fresh = score_all(pairs, live, "test", Engine(Settings(tokens=400)))
     assert changed[0] == fresh
     assert changed != first
+
+
+def test_what_a_killed_process_left_half_written_of_the_prompt_cache_is_removed(
+    tmp_path: Path,
+) -> None:
+    """Not what may still be written, and no whole file."""
+    names = ("a.7.partial", "b.8.partial", "c.safetensors")
+    left, young, whole = (tmp_path / name for name in names)
+    for path in (left, young, whole):
+        path.write_bytes(b"1234")
+    for path in (left, whole):
+        os.utime(path, (1.0, 1.0))
+    files = CallFiles(tmp_path, 100, print)
+    assert sorted(tmp_path.iterdir()) == [young, whole]
+    assert files.held == 4
 
 
 def test_prompts_without_room_in_memory_go_to_disk_and_damaged_files_are_made_anew(
