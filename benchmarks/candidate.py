@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from objectives.engine import Engine
 from objectives.evaluation import Evaluation
 from objectives.generation import ROLES, Generation

@@ -24,8 +24,9 @@ from random_models import write_models
 
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.recipe_text import write_recipe
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 
 METHODS = {
     "linear": {},

@@ -20,7 +20,8 @@ from torch import nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from objectives.engine import Engine
 from objectives.evaluation import Evaluation
 from objectives.heads import reward_head

@@ -1,6 +1,5 @@
 """Writing one merged tensor in place: by a kernel if the method has a formula, or as defined."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,17 +9,15 @@ import torch
 from torch import Tensor
 
 from merge_ops.batch import Batch
-from merge_ops.errors import UserError
 from merge_ops.expression import Kernel, Work
 from merge_ops.formula import Formula
 from merge_ops.jobs import Bound, Job, Key, solved_key, unscaled
 from merge_ops.kernel_calls import calls, variant
 from merge_ops.kernels import Kernels
-from merge_ops.magnitudes import Place, Ranks, rank
 from merge_ops.masks import Draw
 from merge_ops.registry import call, keywords
+from merge_ops.source_facts import SourceFacts
 from merge_ops.sources import Sources
-from merge_ops.spherical import angle_cosine
 from merge_ops.tensor_merge import checked
 
 _FORMULAS = 10_000  # kept at most, for candidates differ
@@ -45,10 +42,11 @@ class Engine:
     kernels: Kernels
     _formulas: dict[Key, Formula | None] = field(default_factory=dict)
     _bound: dict[Key, Bound] = field(default_factory=dict)
-    _ranks: dict[Key, Ranks] = field(default_factory=dict)
-    _cosines: dict[Key, float] = field(default_factory=dict)
-    _sizes: dict[Key, float] = field(default_factory=dict)
+    _known: SourceFacts = field(init=False)
     _solved: dict[Key, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known = SourceFacts(self.sources)
 
     def write(self, out: Tensor, job: Job, batch: Batch) -> bool:
         """Write the merged tensor into `out`, in place: now, or when the batch is run.
@@ -87,7 +85,7 @@ class Engine:
             UserError: parameters that the method refuses.
         """
         if job.op.traits.solve:
-            self._check_sources(job)
+            self._known.check(job)
             self._solution(job, self.sources.weights(str(job.base), job.name).dtype)
 
     def prefetch(self, job: Job) -> None:
@@ -95,21 +93,9 @@ class Engine:
         models = job.experts if job.base is None else [job.base, *job.experts]
         self.sources.prefetch(models, job.name)
 
-    def _check_sources(self, job: Job) -> None:
-        """Refuse models that hold something not finite, which a method might drop unseen."""
-        for model in dict.fromkeys([*([job.base] if job.base else []), *job.experts]):
-            if (job.name, model) in self._sizes:
-                continue
-            weights = self.sources.weights(model, job.name)
-            if weights.numel() and not math.isfinite(self._size((job.name, model), weights)):
-                raise UserError(
-                    f"{job.name}: weights must be finite, but those of {model} are not; mend the "
-                    "model, or add the tensor to mergetuna.exclude."
-                )
-
     def _write_as_defined(self, out: Tensor, job: Job) -> None:
         """By the method's own function."""
-        self._check_sources(job)
+        self._known.check(job)
         values = checked(job.op, job.values, len(job.experts))
         experts = [self.sources.weights(e, job.name) for e in job.experts]
         base = self.sources.weights(job.base, job.name) if job.base else experts[0]
@@ -137,7 +123,7 @@ class Engine:
             return Formula([float(values.get(traits.scale, job.op.knobs[traits.scale].default))])
         if traits.formula is None:
             return None
-        return traits.formula(_Facts(numel, lambda: self._cosine(job)), **keywords(values))
+        return traits.formula(_Facts(numel, lambda: self._known.cosine(job)), **keywords(values))
 
     def _bind(self, out: Tensor, job: Job, formula: Formula) -> Bound | None:
         """The formula's tensors, or None if what goes in is not of one dtype and contiguous."""
@@ -146,7 +132,7 @@ class Engine:
         known = self._bound.get(key)
         if known is not None and known.writes(out):
             return known
-        self._check_sources(job)
+        self._known.check(job)
         base, operands = self._operands(job, formula)
         tensors = [*(x for _, x in operands), *([] if base is None else [base])]
         dtype = tensors[0].dtype
@@ -158,8 +144,8 @@ class Engine:
             None if base is None else base.view(-1),
             [operand.view(-1) for _, operand in operands],
             [key for key, _ in operands],
-            [self._size(key, operand) for key, operand in operands],
-            0.0 if base is None else self._size((job.name, job.base), base),
+            [self._known.largest(key, operand) for key, operand in operands],
+            0.0 if base is None else self._known.largest((job.name, job.base), base),
             min(torch.finfo(dtype).max, torch.finfo(out.dtype).max),
             self._stays(job),
         )
@@ -217,33 +203,9 @@ class Engine:
         ends = []
         if formula.select:
             pairs = zip(bound.keys, bound.operands, strict=True)
-            ends = [partial(self._end, key, operand) for key, operand in pairs]
+            ends = [partial(self._known.end, key, operand) for key, operand in pairs]
         needed = calls(form, formula, out.numel(), ends, Draw(job.seed, job.name))
         return kernel, Work(out, base, bound.operands, list(needed))
-
-    def _end(self, key: Key, operand: Tensor, k: int) -> Place:
-        """Where the k largest of an operand end."""
-        if key not in self._ranks:
-            self._ranks[key] = rank(operand)
-        return self._ranks[key](operand, k)
-
-    def _cosine(self, job: Job) -> float:
-        key = (job.name, str(job.base), job.experts[0])
-        if key not in self._cosines:
-            ends = (self.sources.weights(model, job.name) for model in key[1:])
-            a, b = (end.float().flatten() for end in ends)
-            self._cosines[key] = float(angle_cosine(a, b))
-        return self._cosines[key]
-
-    def _size(self, key: Key, tensor: Tensor) -> float:
-        """The largest magnitude; kept if it is finite."""
-        if key not in self._sizes:
-            low, high = tensor.aminmax()
-            found = float(torch.maximum(-low, high))
-            if not math.isfinite(found):
-                return found
-            self._sizes[key] = found
-        return self._sizes[key]
 
 
 @dataclass(frozen=True, slots=True)

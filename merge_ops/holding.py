@@ -29,7 +29,7 @@ def hold(
 
     Args:
         opened: the models.
-        plans: by device, as `merge_ops.residency.plan_models` makes them.
+        plans: by device, as `merge_ops.placement.plan_models` makes them.
         recipe: names the base, and the method that the models are kept ready for.
         homes: the device that each tensor is merged on.
 

@@ -3,14 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from merge_ops.batch import Batch
 from merge_ops.decoder import find_decoder
 from merge_ops.engine import Engine
 from merge_ops.errors import UserError
@@ -26,6 +24,8 @@ from merge_ops.solving import Follow, Solvable, each_shape_first
 from merge_ops.statistics_file import open_statistics
 from merge_ops.template import apply_template
 from merge_ops.tensors import MergedTensor, Part
+from merge_ops.terms import check_terms, shared_terms
+from merge_ops.writing import write_jobs
 
 
 class ResidentModel:
@@ -64,7 +64,7 @@ class ResidentModel:
         self._tensors = opened.tensors
         self._rows = opened.rows
         self._engine = engine
-        self._terms = _terms(recipe)
+        self._terms = shared_terms(recipe)
         self._image_backend = image_backend
         live = live_tensors(module)
         self._live = {t.name: live[opened.shared.names[0][t.name]] for t in self._tensors}
@@ -128,13 +128,14 @@ class ResidentModel:
                 named.
         """
         op = get_op(recipe.method)
-        self._check(recipe)
+        check_terms(recipe, self._terms, self._engine.sources.references())
         given = self._statistics(recipe, op) if statistics is None else statistics
         if self._rows and op.traits.statistics == "fishers":
             given = RowStatistics(given, self._rows)
         changed = self._changed(recipe, given)
         try:
-            self._write([(tensor.name, job) for tensor, _, job in changed])
+            jobs = [(tensor.name, job) for tensor, _, job in changed]
+            write_jobs(self._engine, self._live, jobs)
         except BaseException:
             self._written.clear()  # what is live is part of each, and not checked
             raise
@@ -157,7 +158,7 @@ class ResidentModel:
         order = {tensor.name: i for i, tensor in enumerate(self._tensors)}
         found: dict[object, Solvable] = {}
         for recipe in recipes:
-            self._check(recipe)
+            check_terms(recipe, self._terms, self._engine.sources.references())
             for tensor, job in self._jobs(recipe, NoStatistics()):
                 live = self._live[tensor.name].parameter()
                 shape = live.shape if job.rows is None else job.rows.shape(live.shape)
@@ -177,7 +178,7 @@ class ResidentModel:
         Raises:
             UserError: the recipe is of other models or terms than the resident ones.
         """
-        self._check(recipe)
+        check_terms(recipe, self._terms, self._engine.sources.references())
         op = get_op(recipe.method)
         sources, base = self._engine.sources, recipe.task_base(op)
         models = [recipe.models[i].model for i in recipe.experts(op)]
@@ -232,59 +233,7 @@ class ResidentModel:
             rows = self._rows.get(tensor.name)
             yield tensor, Job(tensor.name, op, base, experts, values, recipe.seed, given, rows)
 
-    def _check(self, recipe: Recipe) -> None:
-        if _terms(recipe) != self._terms:
-            raise UserError(
-                "a resident model becomes only recipes with its own target, dtypes, exclude, "
-                f"towers, reward head and template, {_terms(self._terms)}, but got "
-                f"{_terms(recipe)}."
-            )
-        wanted = [recipe.base_model, *(m.model for m in recipe.models)]
-        resident = self._engine.sources.references()
-        absent = [ref for ref in wanted if ref and ref not in resident]
-        if absent:
-            raise UserError(f"{absent[0]} is not resident; here are {resident}.")
-
-    def _write(self, jobs: Sequence[tuple[str, Job]]) -> None:
-        """Write them; where the inputs do not prove it, check that the result is finite."""
-        doubtful, batch = [], Batch()
-        for i, (name, job) in enumerate(jobs):
-            for _, following in jobs[i + 1 : i + 2]:
-                self._engine.prefetch(following)
-            if not self._engine.write(*_window(self._live[name].find(), job), batch):
-                doubtful.append(name)
-        batch.run()
-        if not doubtful:
-            return
-        parts = [self._live[name].find().isfinite().all() for name in doubtful]
-        finite = torch.stack([part.to(parts[0].device) for part in parts])
-        if not bool(finite.all()):  # one reduction each, and one sync
-            bad = doubtful[int(finite.int().argmin())]
-            raise UserError(f"{bad}: merged weights must be finite, but this recipe's are not.")
-
-
-def _window(live: Tensor, job: Job) -> tuple[Tensor, Job]:
-    """Neighbouring rows are written where they lie, like a parameter of their own."""
-    if job.rows is None or not job.rows.neighbours:
-        return live, job
-    return job.rows.of(live), replace(job, rows=None)
-
 
 def _is_behind(tensor: MergedTensor) -> bool:
     """The final norm and the heads lie behind the layers: what the layers compute still holds."""
     return tensor.layer is None and tensor.name.startswith(("model.norm", "lm_head.", "score."))
-
-
-def _terms(recipe: Recipe) -> Recipe:
-    """What all recipes of one resident model have in common."""
-    return Recipe(
-        method="",
-        models=(),
-        dtype=recipe.dtype,
-        out_dtype=recipe.out_dtype,
-        target=recipe.kept_from(),
-        reward_head=recipe.reward_head,
-        exclude=recipe.exclude,
-        towers=recipe.towers,
-        template=recipe.template,
-    )

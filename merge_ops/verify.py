@@ -13,7 +13,8 @@ from merge_ops.errors import UserError, first_line
 from merge_ops.loading import load_model
 from merge_ops.opening import open_models
 from merge_ops.recipe import Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 VOCABULARY = ("embed_tokens", "lm_head")

@@ -19,8 +19,9 @@ from merge_ops.overwriting import harm
 from merge_ops.recipe import Recipe
 from merge_ops.recipe_text import write_recipe
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.view_export import check_dtypes, write_views
 from merge_ops.view_recipes import view_of
 from studies.console import warn

@@ -7,8 +7,8 @@ from merge_ops.alignment import align
 from merge_ops.decoder import layer_map
 from merge_ops.loading import load_score_head
 from merge_ops.opening import Opened, open_models
+from merge_ops.placement import place_model, plan_devices
 from merge_ops.plan import Plan
-from merge_ops.residency import place_model, plan_devices
 from studies.model_setup import prepare_runtime
 from studies.setup import StudyFile
 

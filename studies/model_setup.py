@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from studies.config import StudyConfig
 from studies.console import warn
 from studies.setup import StudyFile

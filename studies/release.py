@@ -9,7 +9,7 @@ from pathlib import Path
 from merge_ops.atomic import check_free, new_folder
 from merge_ops.errors import UserError, first_line
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.residency import Runtime
+from merge_ops.runtime import Runtime
 from studies.console import warn
 from studies.export import SHARD_SIZE, build_checkpoint, check_models
 from studies.lineage import LINEAGE, lineage

@@ -95,7 +95,8 @@ def small_study(demo_folder: Path) -> Callable[..., Path]:
 def live(demo_folder: Path) -> "ResidentModel":
     """The demo's reward model: its layers and the model's own, 0.9 of each, in the LLaVA."""
     from merge_ops.recipe import Entry, Recipe, Source
-    from merge_ops.residency import Runtime, load_resident
+    from merge_ops.residency import load_resident
+    from merge_ops.runtime import Runtime
 
     models = {name: str(demo_folder / "models" / name) for name in ("base", "vlm", "reward")}
     recipe = Recipe(

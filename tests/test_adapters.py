@@ -18,9 +18,11 @@ from merge_ops.errors import UserError
 from merge_ops.hub import adapter_folder, model_folder, weights_sha256
 from merge_ops.loading import empty_model, load_model, load_score_head
 from merge_ops.opening import open_models
+from merge_ops.placement import plan_models
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.references import locate, relative, short_name, split_adapter
-from merge_ops.residency import Runtime, load_resident, plan_models
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.tensors import share
 from merge_ops.verify import verify_graft
 from tests.adapters import PREFIX, factors_for, renamed, save_adapter

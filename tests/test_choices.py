@@ -11,8 +11,9 @@ from merge_ops.engine import Engine
 from merge_ops.errors import UserError
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.registry import Value
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.solving import Solvable
 from search.depth import Depth, even_bands
 from search.dimension import Choice, Coordinate, Dimension

@@ -19,7 +19,7 @@ from merge_ops.hub import model_folder
 from merge_ops.loading import load_model
 from merge_ops.old_layouts.conversion import convert
 from merge_ops.old_layouts.internvl_config import read_internvl, translated
-from merge_ops.residency import Runtime
+from merge_ops.runtime import Runtime
 from merge_ops.verify import verify_graft
 from tests.internvl_twin import (
     BIG_VISION,

@@ -20,10 +20,12 @@ from merge_ops.engine import Engine
 from merge_ops.errors import UserError
 from merge_ops.loading import DTYPES
 from merge_ops.opening import open_models
+from merge_ops.placement import plan_models
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.registry import MergeOp, all_ops
-from merge_ops.residency import Runtime, load_resident, plan_models
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.sources import Held, Sources, difference
 from tests.tiny import DEVICES, tiny_llama
 from tests.tiny import save as write

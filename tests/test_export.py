@@ -24,8 +24,9 @@ from merge_ops.errors import UserError
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_text import write_recipe
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from objectives.evaluation import score_all
 from studies.export import build_checkpoint
 from studies.licences import common_licence, licence_section

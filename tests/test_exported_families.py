@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from studies.export import export
 from studies.reward_code import REWARD_FILE
 from tests import exported

@@ -24,7 +24,8 @@ from merge_ops.decoder import find_decoder, pair_layers
 from merge_ops.errors import UserError
 from merge_ops.loading import load_model
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.tensors import share
 from tests.tiny import tiny_llama
 

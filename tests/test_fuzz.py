@@ -21,7 +21,8 @@ from merge_ops import checkpoint, opening
 from merge_ops.errors import UserError
 from merge_ops.hub import model_folder
 from merge_ops.recipe import Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.tokens import tokens_of
 from studies.console import quiet_transformers
 from tests.families import FAMILIES, build

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from objectives.errors import ObjectiveError
 from objectives.evaluation import score_all
 from objectives.harness import HarnessObjective, language_model, read_documents

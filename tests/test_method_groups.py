@@ -17,8 +17,9 @@ from merge_ops.recipe import Entry, MethodGroup, Recipe, Source
 from merge_ops.recipe_text import recipe_text
 from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import Value
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from search.degenerate import degenerate
 from search.depth import Depth, even_bands
 from search.encoding import encode

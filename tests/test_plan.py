@@ -15,10 +15,12 @@ from merge_ops import memory
 from merge_ops.errors import UserError
 from merge_ops.memory import free_memory
 from merge_ops.opening import open_models
+from merge_ops.placement import plan_models
 from merge_ops.plan import Item, Plan, plan_memory, readable
 from merge_ops.recipe import Entry, MethodGroup, Recipe, Source, StatisticsRef
 from merge_ops.registry import get_op
-from merge_ops.residency import Runtime, load_resident, plan_models
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from tests.tiny import save, tiny_llama
 
 items = st.lists(st.builds(Item, st.just("x"), st.integers(0, 100), st.booleans()), max_size=6)
@@ -204,7 +206,7 @@ from pathlib import Path
 import torch
 import transformers
 from transformers import LlamaForCausalLM
-from merge_ops import residency
+from merge_ops import placement, residency, runtime
 from merge_ops.recipe import Entry, Recipe, Source
 
 def anonymous():
@@ -224,14 +226,14 @@ recipe = lambda w: Recipe(method, tuple(Source(f"{root}/{n}", weight(w)) for n i
     f"{root}/base", {"density": (Entry(None, 0.5),)} if method == "ties" else {},
     dtype=dtype, out_dtype=out if out != "same" else None)
 plans = []
-plan_models = residency.plan_models
-residency.plan_models = lambda *a: plans.append(plan_models(*a)) or plans[0]
-runtime = residency.Runtime(kernels="eager")
+plan_models = placement.plan_models
+placement.plan_models = lambda *a: plans.append(plan_models(*a)) or plans[0]
+where = runtime.Runtime(kernels="eager")
 residency.open_models(recipe(0.1))  # imports what opening needs
 start, peak, done = anonymous(), [], threading.Event()
 thread = threading.Thread(target=watch)
 thread.start()
-live = residency.load_resident(recipe(0.1), runtime)
+live = residency.load_resident(recipe(0.1), where)
 for w in (0.1, 0.2):
     live.become(recipe(w))
 done.set()

@@ -15,7 +15,8 @@ from merge_ops.hub import model_folder
 from merge_ops.loading import load_model, load_score_head
 from merge_ops.opening import open_models
 from merge_ops.recipe import Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.tokens import tokens_of
 from merge_ops.verify import VOCABULARY, donor_recipe
 from tests.families import FAMILIES, TEXT, build, build_text

@@ -9,8 +9,9 @@ from torch import Tensor
 from merge_ops import merge_tensor
 from merge_ops.errors import UserError
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.sources import Held
 from tests.tiny import DEVICES, save, tiny_llama
 

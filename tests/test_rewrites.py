@@ -17,9 +17,10 @@ from merge_ops.lowering import lower, needs_target
 from merge_ops.recipe import Entry, Recipe, Setting, Source
 from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import all_ops, get_op
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resolving import lookup, resolve
 from merge_ops.rewriting import all_methods, all_rewrites, find_method
+from merge_ops.runtime import Runtime
 from merge_ops.tensors import share
 from search.depth import Depth, even_bands
 from search.dimension import Dimension

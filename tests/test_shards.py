@@ -12,14 +12,16 @@ from accelerate.hooks import attach_align_device_hook_on_blocks
 from torch import Tensor, nn
 from transformers import DynamicCache, LlamaForCausalLM
 
-from merge_ops import residency, shards
+from merge_ops import placement, residency, runtime, shards
 from merge_ops.errors import UserError
 from merge_ops.live_tensors import input_device, live_tensors, whole_state
 from merge_ops.opening import open_models
+from merge_ops.placement import plan_devices
 from merge_ops.plan import Plan
 from merge_ops.recipe import Entry, Recipe, Source
-from merge_ops.residency import Runtime, load_resident, plan_devices
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.shards import Shards, shard, spread
 from objectives.heads import find_head
 from objectives.replay import capture, replay
@@ -246,13 +248,13 @@ def test_each_device_has_a_plan_of_its_own(
     llamas: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Together they hold what one device would; each source lies where it is merged."""
-    monkeypatch.setattr(residency, "free_memory", lambda _: 1 << 30)
+    monkeypatch.setattr(runtime, "free_memory", lambda _: 1 << 30)
     recipe = recipe_of(llamas)
     opened = open_models(recipe)
     parts = {"model.layers.0": GPUS[0], "model.layers.1": GPUS[1], "": GPUS[0], "lm_head": CPU}
     plans = plan_devices(opened, recipe, Runtime(), 1, Shards(parts, GPUS[0]))
     assert list(plans) == [GPUS[0], GPUS[1], CPU]
-    alone: Plan = residency.plan_models(opened, recipe, Runtime())
+    alone: Plan = placement.plan_models(opened, recipe, Runtime())
     for what in ("base base", "expert a", "expert b"):
         sizes = [i.size for plan in plans.values() for i in plan.items if i.what == what]
         assert sum(sizes) == next(i.size for i in alone.items if i.what == what)

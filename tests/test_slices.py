@@ -18,7 +18,8 @@ from merge_ops.recipe import Recipe, Slice, Source
 from merge_ops.recipe_text import recipe_text
 from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import get_op
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.slices import ABSENT_AT_ZERO
 from studies.export import build_checkpoint
 from tests.tiny import save, tiny_llama

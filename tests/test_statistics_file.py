@@ -19,8 +19,9 @@ from merge_ops.recipe import Entry, Recipe, Source, StatisticsRef
 from merge_ops.recipe_text import recipe_text
 from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from merge_ops.registry import get_op
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.statistics_file import METADATA, Header, file_sha256
 from merge_ops.statistics_writer import new_statistics, total_bytes
 from studies import cli

@@ -175,7 +175,8 @@ with torch.no_grad():
 def test_an_export_loads_in_plain_transformers_with_the_live_logits(
     preference: tuple[dict[str, Any], Path, Path], tmp_path: Path
 ) -> None:
-    from merge_ops.residency import Runtime, load_resident
+    from merge_ops.residency import load_resident
+    from merge_ops.runtime import Runtime
 
     recipe = read_recipe(preference[1] / RECIPE)
     folder = tmp_path / "checkpoint"

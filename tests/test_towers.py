@@ -18,7 +18,8 @@ from merge_ops.opening import open_models
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_text import write_recipe
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.towers import TowerMisfitError, find_towers, fit
 from studies.export import build_checkpoint
 from tests.families import FAMILIES, build, empty

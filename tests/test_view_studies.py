@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from merge_ops.errors import UserError
 from merge_ops.recipe_text import write_recipe
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from merge_ops.view_files import MASKS_FILE
 from merge_ops.view_recipes import view_of
 from merge_ops.views import apply_view

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from merge_ops import merge_tensor, residency
+from merge_ops import merge_tensor, placement
 from merge_ops.alignment import align
 from merge_ops.errors import UserError
 from merge_ops.expert_statistics import HeldStatistics
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
+from merge_ops.runtime import Runtime
 from merge_ops.tokens import tokens_of
 from merge_ops.vocabulary import Rows, agree
 from studies.export import build_checkpoint
@@ -136,7 +137,7 @@ def test_mapped_models_give_the_same_bits(models: Models, monkeypatch: Any) -> N
     resident = load_resident(recipe, Runtime())
     resident.become(recipe)
     found = weights(resident)
-    whole = residency.plan_models
+    whole = placement.plan_models
 
     def mapped(*arguments: Any) -> Any:
         made = whole(*arguments)
@@ -144,7 +145,7 @@ def test_mapped_models_give_the_same_bits(models: Models, monkeypatch: Any) -> N
                        for item, place in zip(made.items, made.places, strict=True))  # fmt: skip
         return replace(made, places=places)
 
-    monkeypatch.setattr(residency, "plan_models", mapped)
+    monkeypatch.setattr(placement, "plan_models", mapped)
     again = load_resident(recipe, Runtime())
     again.become(recipe)
     for name, value in weights(again).items():

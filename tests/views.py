@@ -7,7 +7,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from merge_ops.recipe import Recipe, Source
-from merge_ops.residency import Runtime, load_resident
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 
 ODD = "größe: #1 / {x} 'ü' .. mask.0.y"
 

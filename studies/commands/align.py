@@ -32,7 +32,7 @@ def align(
     from rich.markup import escape
 
     from merge_ops.alignment import align as find
-    from merge_ops.residency import Runtime
+    from merge_ops.runtime import Runtime
     from merge_ops.verify import verify_graft
     from studies.console import quiet_transformers, say, say_json
 

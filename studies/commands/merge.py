@@ -40,7 +40,7 @@ def merge(  # noqa: PLR0913 (a command has as many options as it has)
     from merge_ops.yaml_file import check_there
 
     check_there(recipe)
-    from merge_ops.residency import Runtime
+    from merge_ops.runtime import Runtime
     from merge_ops.view_files import MASKS_FILE
     from studies.console import say, say_json, warn
     from studies.export import build_checkpoint
