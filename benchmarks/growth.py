@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 
@@ -10,7 +11,7 @@ def draw_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     Args:
         rows: of one number of threads; each panel takes the rows in which only its quantity
-            varies, the others being the ones met most often.
+            varies, the others being those met most often, or the middle one of them.
         path: of the PNG.
     """
     import matplotlib as mpl
@@ -37,9 +38,10 @@ def draw_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _common(rows: Sequence[Mapping[str, Any]], varied: str, other: str) -> int:
-    """The value of `other` for which `varied` takes the most values."""
+    """The value of `other` for which `varied` takes the most values; the middle one of several."""
     seen = {row[other]: {r[varied] for r in rows if r[other] == row[other]} for row in rows}
-    return int(max(seen, key=lambda value: len(seen[value])))
+    most = max(map(len, seen.values()))
+    return int(median_high(value for value, met in seen.items() if len(met) == most))
 
 
 def _panel(panel: Any, rows: Sequence[Mapping[str, Any]], key: str, unit: float) -> None:
