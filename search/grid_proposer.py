@@ -13,14 +13,14 @@ from search.proposer import Proposal, derived_seed, unit_to_value
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-PLACE = "grid_place"
+PLACE, LEVELS = "grid_place", "grid_levels"
 
 
 class GridProposer:
     """A grid with as many levels per number as the budget allows, both ends included.
 
     Its points come in a shuffled order, so that a search that is stopped early has seen all of
-    the space.
+    the space. A search that has begun keeps its grid, whatever budget it goes on with.
     """
 
     def __init__(self, dimensions: Sequence[Coordinate], seed: int, budget: int) -> None:
@@ -46,29 +46,31 @@ class GridProposer:
                 f"points, but the budget is {budget} trials; search fewer dimensions, or use "
                 "sampler: qmc, whose points fill the space with any budget."
             )
-        self._axes = [_levels(d, levels) for d in self._dimensions]
-        self._size = math.prod(map(len, self._axes))
+        self._levels = levels
         self._seed = derived_seed(seed, "grid")
 
     def propose(
         self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
     ) -> Proposal | None:
         """The next point of the grid, or None where all were proposed."""
-        place = unused(PLACE, trials, pending)
-        if place >= self._size:
+        tags = (*(t.user_attrs for t in trials), *(p.tags for p in pending))
+        levels = next((int(t[LEVELS]) for t in tags if LEVELS in t), self._levels)
+        axes = [_levels(d, levels) for d in self._dimensions]
+        place, size = unused(PLACE, trials, pending), math.prod(map(len, axes))
+        if place >= size:
             return None
-        rest, values = self._shuffled(place), {}
-        for dimension, axis in zip(self._dimensions, self._axes, strict=True):
+        rest, values = self._shuffled(place, size), {}
+        for dimension, axis in zip(self._dimensions, axes, strict=True):
             rest, index = divmod(rest, len(axis))
             values[dimension.name] = axis[index]
-        return Proposal(values, {PLACE: place})
+        return Proposal(values, {PLACE: place, LEVELS: levels})
 
-    def _shuffled(self, place: int) -> int:
+    def _shuffled(self, place: int, size: int) -> int:
         """An affine walk visits every point once: its step shares no factor with their number."""
-        step = max(1, int(self._size * 0.618_034))
-        while math.gcd(step, self._size) > 1:
+        step = max(1, int(size * 0.618_034))
+        while math.gcd(step, size) > 1:
             step += 1
-        return (self._seed + place * step) % self._size
+        return (self._seed + place * step) % size
 
 
 def _levels(dimension: Coordinate, count: int) -> tuple[Value, ...]:

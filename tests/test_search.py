@@ -210,6 +210,16 @@ def test_a_grid_visits_every_point_once_and_then_ends() -> None:
         make_proposer("grid", two, 0, 11)
 
 
+def test_a_grid_that_has_begun_is_not_another_with_a_larger_budget() -> None:
+    two, found = DIMENSIONS[:2], list[FrozenTrial]()
+    small, large = (make_proposer("grid", two, 0, budget) for budget in (9, 100))
+    for proposer, count in ((small, 4), (large, 9)):
+        while len(found) < count and (proposal := proposer.propose(found)) is not None:
+            found.append(trial(len(found), proposal.values, 0.0, {**proposal.tags}, two))
+    assert large.propose(found) is None
+    assert len({tuple(p.values()) for p in points(found)}) == 9
+
+
 def test_a_sobol_sequence_fills_the_space_more_evenly_than_chance() -> None:
     def gap(name: str) -> float:
         found = points(
