@@ -28,7 +28,7 @@ from studies.journal_lines import (
     trial_of,
 )
 from studies.mending import cut, mend
-from studies.trial_facts import COPY_OF, FRONT, GUARDS, first_sampler
+from studies.trial_facts import COPY_OF, FRONT, GUARDS
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
 
@@ -207,7 +207,7 @@ class Ledger:
         runs; the points that one sampler proposed are the only state of the next.
         """
         if self._sampler is None:
-            self._sampler = first_sampler(self._trials) or name
+            self._sampler = name
             self._write(attribute_line(self._number, SAMPLER, self._sampler))
         return self._sampler
 

@@ -12,13 +12,13 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from objectives.statistics import Interval, interval
-from search.feasibility import order
+from search.feasibility import order, value_of
 from search.racing import STOPPED
 from studies.about import read_about, score_sets
 from studies.holder import Holder, holder
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_journal
 from studies.paths import RESULTS, TEST_READS
-from studies.trial_facts import scores_of, spent, value_of
+from studies.trial_facts import scores_of, spent
 
 _RECENT = 20  # trials by which the pace is told
 

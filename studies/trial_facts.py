@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial
 
-from search.feasibility import value_of as value_of
+from search.feasibility import value_of
 from search.naming import WARM
 from search.racing import STOPPED
 

@@ -55,4 +55,4 @@ def test_a_ledger_that_does_not_name_its_sampler_tells_it_by_its_trials(tmp_path
     assert read_journal(tmp_path / JOURNAL).samplers == {}
     ledger.tell(replace(outcome(1), source="gp"))
     assert read_journal(tmp_path / JOURNAL).samplers == {SEARCH: "gp"}
-    assert ledger.keep_sampler("cma") == "gp"
+    assert Ledger(tmp_path, SEARCH, DIMENSIONS).keep_sampler("cma") == "gp"

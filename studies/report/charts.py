@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.feasibility import feasible
+from search.feasibility import feasible, value_of
 from search.naming import WARM
 from studies.report.drawing import (
     BEST,
@@ -19,7 +19,7 @@ from studies.report.drawing import (
     scatter,
 )
 from studies.report.importance import Importance
-from studies.trial_facts import examples_of, figures_of, value_of
+from studies.trial_facts import examples_of, figures_of
 
 _BARS = 12
 

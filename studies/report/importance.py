@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.trial_facts import value_of
+from search.feasibility import value_of
 
 _FEWEST = 30  # trials: the best tenth of them are three
 _MOST = 500  # trials that are looked at; more only take time

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from merge_ops.atomic import write_text
+from search.feasibility import value_of
 from search.front import is_front
 from studies.front_words import front_so_far
 from studies.paths import CHARTS, REPORT
@@ -20,7 +21,7 @@ from studies.report.importance import importance
 from studies.report.markup import bullets, charts, paragraph, section
 from studies.report.style import STYLE
 from studies.shrunken import shrunken
-from studies.trial_facts import standing_of, value_of
+from studies.trial_facts import standing_of
 
 
 @dataclass(frozen=True, slots=True)

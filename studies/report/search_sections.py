@@ -7,7 +7,7 @@ from itertools import combinations
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
-from search.feasibility import order
+from search.feasibility import order, value_of
 from search.front import is_front
 from search.racing import STOPPED
 from studies.journal import GLOBAL, SEARCH
@@ -20,7 +20,7 @@ from studies.report.front_charts import volume_chart
 from studies.report.importance import Importance, grouped
 from studies.report.markup import bullets, paragraph, table
 from studies.shrunken import shrunken
-from studies.trial_facts import examples_of, guards_of, scores_of, standing_of, value_of
+from studies.trial_facts import examples_of, guards_of, scores_of, standing_of
 
 _SLICES, _FRONTS = 4, 3
 _TITLES = {SEARCH: "study's search", GLOBAL: "rival without depth"}
