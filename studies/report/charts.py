@@ -46,7 +46,7 @@ def history(trials: Sequence[FrozenTrial], title: str, name: str) -> Chart:
     axis.step([t.number for t, _ in ends], [100 * v for _, v in ends], where="post", color=BEST)
     axis.plot([], [], color=BEST, label="best so far")
     axis.set(xlabel="trial", ylabel="score on the selection split, %")
-    legend(axis, "lower right")
+    legend(axis)
     return Chart(
         name,
         f"{title.capitalize()}: score of every trial. The data lists the best so far.",
@@ -80,7 +80,7 @@ def budget(searches: Mapping[str, Sequence[FrozenTrial]]) -> Chart:
         axis.step([*x, seen], [*y, y[-1]], where="post", color=colour, ls=dashes, label=title)
         ends.append(f"{title}: {percent(best)} after {seen:,}")
     axis.set(xlabel="examples scored", ylabel="best so far, %")
-    legend(axis, "lower right")
+    legend(axis)
     return Chart(
         "budget",
         "The best so far, over the examples that were scored for it.",
@@ -120,7 +120,7 @@ def importances(found: Importance) -> Chart:
     axis.axvline(100 * found.chance, color=BEST, ls="--", label="chance alone, 19 times of 20")
     axis.invert_yaxis()
     axis.set(xlabel="share of importance, %")
-    legend(axis, "lower right")
+    legend(axis)
     told = ", ".join(found.told()[:4]) or "none"
     return Chart(
         "importance",
@@ -151,7 +151,7 @@ def slice_of(trials: Sequence[FrozenTrial], name: str, best: FrozenTrial, number
     if getattr(scored[0][0].distributions[name], "log", False):
         axis.set_xscale("log")
     axis.set(xlabel=name, ylabel="score, %")
-    legend(axis, "lower right")
+    legend(axis)
     return Chart(
         f"slice-{number}",
         f"Score against {name}. The data lists the ten best trials.",
@@ -224,7 +224,7 @@ def front(trials: Sequence[FrozenTrial], number: int, pair: tuple[str, str]) -> 
     x, y = [100 * p[one] for _, p in chosen], [100 * p[other] for _, p in chosen]
     axis.plot(x, y, "o-", color=BEST, ms=5, lw=1, label="beaten on both by none")
     axis.set(xlabel=f"{one}, %", ylabel=f"{other}, %")
-    legend(axis, "lower left")
+    legend(axis)
     return Chart(
         f"front-{number}",
         f"Objectives: {one} against {other} on the selection split.",

@@ -82,9 +82,19 @@ def hollow(axis: Any, x: Sequence[float], y: Sequence[float], label: str) -> Non
     )
 
 
-def legend(axis: Any, place: str) -> None:
-    """Without a frame, in the page's ink."""
-    axis.legend(loc=place, frameon=False, fontsize=9, labelcolor=INK)
+def legend(axis: Any) -> None:
+    """In one row above the chart, where it covers nothing."""
+    axis.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        columnspacing=1.4,
+        handlelength=1.5,
+    )
 
 
 def svg(chart: Chart) -> str:

@@ -60,7 +60,7 @@ def volume_chart(searches: Mapping[str, Sequence[FrozenTrial]]) -> Chart:
             if v > before
         ]
     axis.set(xlabel="trial", ylabel="hypervolume of the front")
-    legend(axis, "lower right")
+    legend(axis)
     return Chart(
         "hypervolume",
         "Hypervolume of the front on the selection split, above 0 in every value.",
