@@ -45,7 +45,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/candidate.py
-	PYTHONPATH=. $(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python -m benchmarks.evaluation
 
 ui: $(READY)
 	$(BIN)/mergetuna ui $(DEMO)/reasoning

@@ -1,4 +1,4 @@
-"""Runs `sampling.py`, with this folder last on the path: the file is named as a package."""
+"""Runs `sampling.py`, with this folder behind the packages: the file is named as one of them."""
 
 import runpy
 import sys
@@ -6,5 +6,5 @@ from pathlib import Path
 
 here = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
-sys.path.append(str(here))
+sys.path[:] = [str(here.parent), *sys.path, str(here)]
 runpy.run_path(str(here / "sampling.py"), run_name="__main__")
