@@ -23,12 +23,13 @@ _COLUMNS = (
 
 
 def tables(rows: Sequence[Row]) -> str:
-    """Markdown: a table per situation, then depth against global coefficients."""
+    """Markdown: a table per situation, then differences from global search, and from "evolve"."""
     text = ""
     names = list(dict.fromkeys(row["situation"] for row in rows))
     for name in names:
         text += _situation(name, [row for row in rows if row["situation"] == name])
-    return text + _depth(rows, names)
+    depth = _against("global", "per band minus global, points on test", rows, names)
+    return text + depth + "\n" + _against("evolve", "minus evolve", rows, names)
 
 
 def _situation(name: str, rows: Sequence[Row]) -> str:
@@ -93,21 +94,21 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _depth(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """Per-band search minus the best global coefficients, seed by seed on the same test items."""
+def _against(rival: str, title: str, rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Every case minus one of them, seed by seed on the same test items."""
     found = {(row["situation"], row["case"], row["seed"]): row for row in rows}
-    cases = dict.fromkeys(row["case"] for row in rows if row["case"] not in ("grid", "global"))
+    cases = dict.fromkeys(row["case"] for row in rows if row["case"] not in ("grid", rival))
     lines = [
-        "| per band minus global, points on test | " + " | ".join(names) + " |",
+        f"| {title} | " + " | ".join(names) + " |",
         "|---|" + "---:|" * len(names),
     ]
     for case in cases:
         cells = []
         for name in names:
             seeds = [s for n, c, s in found if (n, c) == (name, case)]
-            seeds = [s for s in seeds if (name, "global", s) in found]
+            seeds = [s for s in seeds if (name, rival, s) in found]
             ours = [found[name, case, s] for s in seeds]
-            theirs = [found[name, "global", s] for s in seeds]
+            theirs = [found[name, rival, s] for s in seeds]
             told = _over_seeds(ours, theirs, found[name, "grid", 0]) if seeds else "-"
             cells.append(f"{told} ({len(seeds)})")
         lines.append(f"| {case} | " + " | ".join(cells) + " |")
