@@ -60,9 +60,9 @@ class Limits:
         if self.late():
             raise TimeOverError(TIME_OVER)
 
-    def late(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    def late(self, seconds: float = 0.0) -> bool:
+        """Whether the deadline will have passed in so many seconds."""
+        return self.deadline is not None and time.monotonic() + seconds >= self.deadline
 
 
 def items_scored(trials: Sequence[FrozenTrial]) -> int:

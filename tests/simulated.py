@@ -141,6 +141,7 @@ class Simulation:
         patience: Patience | None = None,
         on_trial: Callable[[object], None] = lambda _: None,
         interruption: Interruption | None = None,
+        deadline: float | None = None,
     ) -> Ledger:
         evaluator = self.evaluator(workers, patience)
         one = space()
@@ -162,6 +163,6 @@ class Simulation:
             floor = Guard("other", Floor(0.3, of_parent=False), "v", one.template)
             guards = Guards([floor], ParentScores(evaluator))
         plan = SearchPlan(one, warm, proposer, self.sampler, racer, guards, self.seeds)
-        limits = Limits(self.trials)
+        limits = Limits(self.trials, deadline)
         coordinate(plan, ledger, evaluator, limits, interruption or Interruption(), on_trial)
         return ledger

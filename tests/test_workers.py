@@ -1,8 +1,10 @@
 """The coordinator on workers that only pass the time: order, help, deaths, hangs, going on."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from studies.interruption import Interruption, Stopped
 from studies.ledger import Ledger
 from studies.trial_facts import guards_of
 from studies.workers.protocol import Answer, Event, Piece
-from studies.workers.scheduler import Patience
+from studies.workers.scheduler import AT_ONCE, Patience
 from studies.workers.simulated import SimulatedWorkers
 from tests.simulated import Simulation, space
 
@@ -179,11 +181,11 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     assert workers.clock < 120
 
 
-@pytest.mark.parametrize(("rule", "seconds"), [("off", 1.0), ("off", 4.0), ("test", 1.0)])
+@pytest.mark.parametrize(("rule", "seconds"), [("off", 1.0), ("off", 11.0), ("test", 1.0)])
 def test_quick_blocks_are_given_together_while_there_are_trials_for_all(
     tmp_path: Path, rule: str, seconds: float
 ) -> None:
-    """At most five seconds' worth; one by one where racing may stop them, and at the end."""
+    """At most 20 seconds' worth; one by one where racing may stop them, and at the end."""
     study = Simulation(tmp_path, sampler="random", trials=30, rule=rule)
     answer, sizes = study.answers(), list[tuple[int, int]]()
 
@@ -199,6 +201,27 @@ def test_quick_blocks_are_given_together_while_there_are_trials_for_all(
         assert max(together) == 4
         assert sum(size for _, size in sizes) == 30 * 4
         assert all(size == 1 for job, size in sizes if job >= 28)
+
+
+def test_shortly_before_the_time_is_over_blocks_are_given_one_by_one(tmp_path: Path) -> None:
+    """So that the last ends within one block of it."""
+    study = Simulation(tmp_path, sampler="random", trials=30)
+    answer, sizes = study.answers(), list[int]()
+
+    class Counting(SimulatedWorkers):
+        def give(self, worker: str, pieces: Sequence[Piece]) -> None:
+            sizes.append(len(pieces))
+            SimulatedWorkers.give(self, worker, pieces)
+
+    def workers() -> Counting:
+        return Counting(named(3), lambda _, piece: (1.0, answer(piece)))
+
+    study.run(workers(), deadline=time.monotonic() + AT_ONCE - 1)
+    assert set(sizes) == {1}
+    sizes.clear()
+    (tmp_path / "other").mkdir()
+    replace(study, folder=tmp_path / "other").run(workers(), deadline=time.monotonic() + 1000)
+    assert max(sizes) == 4
 
 
 class KilledError(Exception):
@@ -247,7 +270,8 @@ def test_a_signal_ends_it_behind_the_running_blocks(tmp_path: Path) -> None:
         if trial.number == 7:
             interruption._asked = 2
 
-    workers = steady(study, 4)
+    answer = study.answers()
+    workers = SimulatedWorkers(named(4), lambda _, piece: (11.0, answer(piece)))  # one at a time
     with pytest.raises(Stopped):
         study.run(workers, on_trial=on_trial, interruption=interruption)
     assert not workers._queue

@@ -22,6 +22,7 @@ from studies.search_loop import SearchPlan, judged
 from studies.workers.job import Job
 from studies.workers.points import Asked, Points
 from studies.workers.remote import RemoteEvaluator
+from studies.workers.scheduler import AT_ONCE
 
 _NO_POINT = "the sampler has no further point"
 
@@ -111,6 +112,8 @@ class Coordinator:
 
     def _plenty(self, count: int) -> bool:
         """Whether so many further trials may begin: else their blocks are shared one by one."""
+        if self.limits.late(AT_ONCE):
+            return False
         begun = len(self.ledger.trials) + len(self.points.open)
         return self.limits.trials is None or self.limits.trials - begun >= count
 

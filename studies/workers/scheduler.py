@@ -9,7 +9,7 @@ from studies.workers.protocol import Done, Event, Lost, Piece, Refused, Workers
 _TICK = 1.0  # seconds between two looks at what hangs
 _PATIENCE, _FACTOR = 60.0, 10.0
 _AT_FIRST = 3600.0  # until a block was scored: prompts are captured, kernels compiled
-_AT_ONCE = 5.0  # seconds of blocks that are given at once, and so may be lost at once
+AT_ONCE = 20.0  # seconds of blocks that are given at once, and so may be lost at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Scheduler:
     A worker goes on with the candidate that is written in its model. One that has none takes a
     candidate whose worker is gone, then asks for a new one. Where no new one is to be had, it
     helps: the candidate with the most pieces left gives one away. While there are jobs for all
-    workers, one gets as many pieces at once as take five seconds, if nothing can stop them.
+    workers, one gets as many pieces at once as take 20 seconds, if nothing can stop them.
 
     Attributes:
         workers: who scores.
@@ -149,7 +149,7 @@ class Scheduler:
 
     def _at_once(self) -> int:
         """How many pieces a worker gets, by the longest so far."""
-        return max(1, int(_AT_ONCE / self._longest)) if self._longest else 1
+        return max(1, int(AT_ONCE / self._longest)) if self._longest else 1
 
     def _owned(self, worker: str) -> Piece | None:
         """The next piece of the worker's own candidate, or of one whose workers are gone."""
