@@ -32,6 +32,7 @@ from overhead import overhead
 from racing_bound import saved_at_most
 from replayed_scores import ReplayedScores, bits, strata
 from ruamel.yaml import YAML
+from sampling_figure import draw_differences
 from sampling_tables import tables
 
 from merge_ops.atomic import write_text
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=1, help="times as many items as the demo")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--show", type=Path, nargs="+")
+    parser.add_argument("--figure", type=Path, help="with --show: draw the differences, PNG")
     parser.add_argument("--overhead", nargs="+", metavar="TRIALSxDIMENSIONS")
     options = parser.parse_args()
     if options.overhead:
@@ -133,6 +135,8 @@ def main() -> None:
     if options.show:
         rows = [json.loads(line) for f in options.show for line in f.read_text().splitlines()]
         print(tables(rows))
+        if options.figure:
+            draw_differences(rows, options.figure)
         return
     torch.set_num_threads(1)
     for name in options.situations.split(","):

@@ -116,7 +116,18 @@ def _against(rival: str, title: str, rows: Sequence[Row], names: Sequence[str]) 
 
 
 def _over_seeds(ours: Sequence[Row], theirs: Sequence[Row], grid: Row) -> str:
-    """Mean difference in points; the bootstrap draws seeds, and examples within strata."""
+    """Mean difference in points, in words."""
+    mean, low, high = difference(ours, theirs, grid)
+    return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def difference(
+    ours: Sequence[Row], theirs: Sequence[Row], grid: Row
+) -> tuple[float, float, float]:
+    """Mean difference in points on test, and the ends of its 95 % interval.
+
+    The bootstrap draws seeds, and examples within strata.
+    """
     strata = np.array(grid["strata"])
     weights = 100 * np.array(grid["weights"])[strata]  # (examples,)
     gaps = np.array([_values(a) for a in ours]) - np.array([_values(b) for b in theirs])
@@ -131,7 +142,7 @@ def _over_seeds(ours: Sequence[Row], theirs: Sequence[Row], grid: Row) -> str:
         times = random.multinomial(size, np.full(size, 1 / size), _RESAMPLES)
         draws += (times * part).sum(1)
     low, high = np.percentile(draws, [2.5, 97.5])
-    return f"{gaps.sum(1).mean():+.1f} [{low:+.1f}, {high:+.1f}]"
+    return float(gaps.sum(1).mean()), float(low), float(high)
 
 
 def _values(row: Row) -> list[float]:
