@@ -33,7 +33,7 @@ demo: $(READY)
 	$(BIN)/mergetuna demo --out $(DEMO)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not slow"
 
 test-all: $(READY)
 	$(BIN)/pytest --timeout=1800
