@@ -31,11 +31,18 @@ from studies.statistics import collect_statistics
 MakeStudy = Callable[..., Path]
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
+CUDA_IS_FULL = torch.OutOfMemoryError("CUDA out of memory")
+
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError("out")]
+    ("phase", "error"),
+    [
+        ("merged", CUDA_IS_FULL),
+        ("scored", MemoryError("out")),
+        pytest.param("merged", MemoryError("out"), marks=pytest.mark.slow),
+        pytest.param("scored", CUDA_IS_FULL, marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("phase", ["merged", "scored"])
 def test_a_candidate_that_does_not_fit_fails_and_the_study_goes_on(
     small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, phase: str, error: Exception
 ) -> None:

@@ -127,7 +127,7 @@ def left(path: Path) -> list[Path]:
     return list(read_study(path).out.glob("half-scored-*"))
 
 
-@pytest.mark.parametrize("rule", ["off", "test"])
+@pytest.mark.parametrize("rule", [pytest.param("off", marks=pytest.mark.slow), "test"])
 def test_a_trial_goes_on_from_its_stored_blocks(
     small_study: MakeStudy, blocks: dict[str, Any], rule: str
 ) -> None:
