@@ -75,6 +75,7 @@ def run_study(
         done = finished(study, known)
         if done is not None:
             warn(f"{study.out}: this study has ended; these are its results.")
+            HalfScored(study.out, END).forget()  # a process may have died just before it could
             return done
         objectives = make_objectives(study.config, study.folder)
         wait = seconds(study.config.runtime.disk_wait)

@@ -11,7 +11,7 @@ from optuna.trial import create_trial
 
 from objectives.evaluation import BlockScores
 from objectives.records import ExampleScore
-from studies.half_scored import HalfScored, Kept, Part, block_line, forget_told, read_blocks
+from studies.half_scored import END, HalfScored, Kept, Part, block_line, forget_told, read_blocks
 from studies.ledger import read_trials
 from studies.run import run_study
 from studies.setup import read_study
@@ -148,6 +148,10 @@ def test_a_trial_goes_on_from_its_stored_blocks(
     assert blocks["scored"] == count
     assert cuts == 5
     assert told(path) == told(whole)
+    assert left(path) == []
+    blocks["off"] = count  # nothing further may be scored
+    HalfScored(read_study(path).out, END).put("p", 0, kept(0))  # died behind the results
+    run_study(read_study(path))
     assert left(path) == []
 
 
