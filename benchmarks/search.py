@@ -5,6 +5,6 @@ import sys
 from pathlib import Path
 
 here = Path(__file__).resolve().parent
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
-sys.path[:] = [str(here.parent), *sys.path, str(here)]
+others = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
+sys.path[:] = [str(here.parent), *others, str(here)]
 runpy.run_path(str(here / "sampling.py"), run_name="__main__")

@@ -1,8 +1,8 @@
 """The kernel that needs no compiler: an expression in chunks that stay in a cache."""
 
-from collections.abc import Sequence
+from functools import partial
 
-from merge_ops.expression import Call, Kernel, Variant, Work, evaluate
+from merge_ops.expression import Call, Kernel, Variant, Work, evaluate, one_by_one
 
 CHUNK = 1 << 16
 """Elements taken at a time; a few float32 copies of them fit a cache."""
@@ -10,13 +10,7 @@ CHUNK = 1 << 16
 
 def chunked(form: Variant) -> Kernel:
     """The expression itself, a chunk at a time."""
-
-    def run(works: Sequence[Work]) -> None:
-        for work in works:
-            for call in work.calls:
-                run_call(form, work, call)
-
-    return run
+    return one_by_one(partial(run_call, form))
 
 
 def run_call(form: Variant, work: Work, call: Call) -> None:

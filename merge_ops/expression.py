@@ -51,6 +51,17 @@ Kernel = Callable[[Sequence[Work]], None]
 """Does work on tensors that no other of its work reads or writes, in any order."""
 
 
+def one_by_one(run: Callable[[Work, Call], None]) -> Kernel:
+    """A kernel that makes one call after the other."""
+
+    def kernel(works: Sequence[Work]) -> None:
+        for work in works:
+            for call in work.calls:
+                run(work, call)
+
+    return kernel
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """What of a formula is fixed in a kernel's code; the numbers come as tensors.

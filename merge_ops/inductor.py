@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from merge_ops.chunks import run_call
-from merge_ops.expression import Call, Kernel, Variant, Work, evaluate
+from merge_ops.expression import Call, Kernel, Variant, Work, evaluate, one_by_one
 
 OPTIONS = {
     # One loop, whatever the number of experts: beyond these limits sums would go through memory.
@@ -69,7 +69,7 @@ def load_package(path: Path, form: Variant) -> Kernel:
     """The kernel of a package; tensors that its code cannot take go through the expression."""
     package = torch._inductor.aoti_load_package(str(path)).loader.run
 
-    def run_one(work: Work, call: Call) -> None:
+    def run(work: Work, call: Call) -> None:
         whole = [work.out, *([] if work.base is None else [work.base]), *work.operands]
         tensors = [x[call.start : call.stop] for x in whole]
         fits = all(x.data_ptr() % _ALIGNED == 0 for x in tensors)
@@ -78,9 +78,4 @@ def load_package(path: Path, form: Variant) -> Kernel:
         else:
             run_call(form, work, call)
 
-    def run(works: Sequence[Work]) -> None:
-        for work in works:
-            for call in work.calls:
-                run_one(work, call)
-
-    return run
+    return one_by_one(run)

@@ -128,7 +128,7 @@ class ResidentModel:
                 named.
         """
         op = get_op(recipe.method)
-        check_terms(recipe, self._terms, self._engine.sources.references())
+        self._check(recipe)
         given = self._statistics(recipe, op) if statistics is None else statistics
         if self._rows and op.traits.statistics == "fishers":
             given = RowStatistics(given, self._rows)
@@ -158,7 +158,7 @@ class ResidentModel:
         order = {tensor.name: i for i, tensor in enumerate(self._tensors)}
         found: dict[object, Solvable] = {}
         for recipe in recipes:
-            check_terms(recipe, self._terms, self._engine.sources.references())
+            self._check(recipe)
             for tensor, job in self._jobs(recipe, NoStatistics()):
                 live = self._live[tensor.name].parameter()
                 shape = live.shape if job.rows is None else job.rows.shape(live.shape)
@@ -178,7 +178,7 @@ class ResidentModel:
         Raises:
             UserError: the recipe is of other models or terms than the resident ones.
         """
-        check_terms(recipe, self._terms, self._engine.sources.references())
+        self._check(recipe)
         op = get_op(recipe.method)
         sources, base = self._engine.sources, recipe.task_base(op)
         models = [recipe.models[i].model for i in recipe.experts(op)]
@@ -191,6 +191,9 @@ class ResidentModel:
         """A digest of all that decides the weights of one part of the live model."""
         written = [(t.name, self._written.get(t.name)) for t in self._tensors if t.part == part]
         return hashlib.sha256(repr(written).encode()).hexdigest()
+
+    def _check(self, recipe: Recipe) -> None:
+        check_terms(recipe, self._terms, self._engine.sources.references())
 
     def _statistics(self, recipe: Recipe, op: MergeOp) -> ExpertStatistics:
         """What the recipe's file holds; opened and checked once, read tensor by tensor."""

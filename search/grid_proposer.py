@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from merge_ops.errors import UserError
@@ -53,7 +54,7 @@ class GridProposer:
         self, trials: Sequence["FrozenTrial"], pending: Sequence[Pending] = ()
     ) -> Proposal | None:
         """The next point of the grid, or None where all were proposed."""
-        tags = (*(t.user_attrs for t in trials), *(p.tags for p in pending))
+        tags = chain((t.user_attrs for t in trials), (p.tags for p in pending))
         levels = next((int(t[LEVELS]) for t in tags if LEVELS in t), self._levels)
         axes = [_levels(d, levels) for d in self._dimensions]
         place, size = unused(PLACE, trials, pending), math.prod(map(len, axes))

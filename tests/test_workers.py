@@ -181,20 +181,26 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     assert workers.clock < 120
 
 
-@pytest.mark.parametrize(("rule", "seconds"), [("off", 1.0), ("off", 11.0), ("test", 1.0)])
-def test_quick_blocks_are_given_together_while_there_are_trials_for_all(
-    tmp_path: Path, rule: str, seconds: float
-) -> None:
-    """At most 20 seconds' worth; one by one where racing may stop them, and at the end."""
-    study = Simulation(tmp_path, sampler="random", trials=30, rule=rule)
-    answer, sizes = study.answers(), list[tuple[int, int]]()
+def counting(study: Simulation, seconds: float, sizes: list[tuple[int, int]]) -> SimulatedWorkers:
+    """Three that note of which job they are given how many pieces."""
+    answer = study.answers()
 
     class Counting(SimulatedWorkers):
         def give(self, worker: str, pieces: Sequence[Piece]) -> None:
             sizes.append((pieces[0].job, len(pieces)))
             SimulatedWorkers.give(self, worker, pieces)
 
-    whole(study.run(Counting(named(3), lambda _, piece: (seconds, answer(piece)))), 30)
+    return Counting(named(3), lambda _, piece: (seconds, answer(piece)))
+
+
+@pytest.mark.parametrize(("rule", "seconds"), [("off", 1.0), ("off", 11.0), ("test", 1.0)])
+def test_quick_blocks_are_given_together_while_there_are_trials_for_all(
+    tmp_path: Path, rule: str, seconds: float
+) -> None:
+    """At most 20 seconds' worth; one by one where racing may stop them, and at the end."""
+    study = Simulation(tmp_path, sampler="random", trials=30, rule=rule)
+    sizes = list[tuple[int, int]]()
+    whole(study.run(counting(study, seconds, sizes)), 30)
     together = [size for _, size in sizes if size > 1]
     assert bool(together) == (rule == "off" and seconds == 1.0)
     if together:
@@ -206,22 +212,15 @@ def test_quick_blocks_are_given_together_while_there_are_trials_for_all(
 def test_shortly_before_the_time_is_over_blocks_are_given_one_by_one(tmp_path: Path) -> None:
     """So that the last ends within one block of it."""
     study = Simulation(tmp_path, sampler="random", trials=30)
-    answer, sizes = study.answers(), list[int]()
-
-    class Counting(SimulatedWorkers):
-        def give(self, worker: str, pieces: Sequence[Piece]) -> None:
-            sizes.append(len(pieces))
-            SimulatedWorkers.give(self, worker, pieces)
-
-    def workers() -> Counting:
-        return Counting(named(3), lambda _, piece: (1.0, answer(piece)))
-
-    study.run(workers(), deadline=time.monotonic() + AT_ONCE - 1)
-    assert set(sizes) == {1}
+    sizes = list[tuple[int, int]]()
+    study.run(counting(study, 1.0, sizes), deadline=time.monotonic() + AT_ONCE - 1)
+    assert {size for _, size in sizes} == {1}
     sizes.clear()
     (tmp_path / "other").mkdir()
-    replace(study, folder=tmp_path / "other").run(workers(), deadline=time.monotonic() + 1000)
-    assert max(sizes) == 4
+    replace(study, folder=tmp_path / "other").run(
+        counting(study, 1.0, sizes), deadline=time.monotonic() + 1000
+    )
+    assert max(size for _, size in sizes) == 4
 
 
 class KilledError(Exception):
