@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: tiny models made from configs, and a small staged demo."""
 
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from merge_ops.resident import ResidentModel
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: collecting garbage need not look through it, ever again."""
+    gc.collect()
+    gc.freeze()
+
 
 torch.set_num_threads(1)  # two threads that spin make a busy machine many times slower
 settings.register_profile("quick", max_examples=25, deadline=None)

@@ -119,7 +119,14 @@ def test_batches_keep_the_budget_and_are_sorted_by_length(live: TinyLive) -> Non
     assert record["prompts"][0] * record["prompts"][1] <= 400
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError,
+        RuntimeError,
+        pytest.param(MemoryError, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("where", ["replay", "go_on"])
 def test_out_of_memory_halves_the_passes_and_changes_no_score(
     live: TinyLive,

@@ -33,12 +33,11 @@ KEYED_BY_CLASS = ("qwen2_vl", "qwen2_5_vl", "qwen2_5_omni_thinker")
 ONE_LAYOUT = ("idefics2", "idefics3", "smolvlm", "qwen3_vl")
 """Named on disk as in memory."""
 Batch = tuple[tuple[str, str], ...]
-QUICK: Batch = tuple(
-    (f, layout) for f in FAMILIES for layout in LAYOUTS[: 2 if f in KEYED_BY_CLASS else 1]
+ALL: Batch = tuple(
+    (f, layout) for f in FAMILIES for layout in LAYOUTS[: 1 if f in ONE_LAYOUT else 2]
 )
-REST: Batch = tuple(
-    (f, LAYOUTS[1]) for f in FAMILIES if f not in KEYED_BY_CLASS and f not in ONE_LAYOUT
-)
+QUICK: Batch = tuple(case for case in ALL if case[0] in ("llava", "idefics3", *KEYED_BY_CLASS))
+REST: Batch = tuple(case for case in ALL if case not in QUICK)
 CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in REST)]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from studies.trial_facts import scores_of
 
 Make = Callable[..., Path]
 ITEMS = 80
+RULES = ["test", pytest.param("halving", marks=pytest.mark.slow)]
 
 
 def run(small_study: Make, out: str, **changes: Any) -> tuple[dict[str, Any], Path]:
@@ -33,21 +35,23 @@ def run(small_study: Make, out: str, **changes: Any) -> tuple[dict[str, Any], Pa
 
 
 @pytest.fixture(scope="module")
-def outcomes(small_study: Make) -> dict[str, Path]:
+def outcome(small_study: Make) -> Callable[[str], Path]:
+    """The folder of the study that races by a rule; it runs when it is first asked for."""
     common = {"trials": 30, "search": {"knobs": {"weight": [0.0, 1.5]}, "bands": 6}}
-    return {
-        rule: run(
-            small_study, f"raced-{rule}", **common, racing={"rule": rule, "top": 3, "block": 10}
-        )[1]
-        for rule in ("off", "test", "halving")
-    }
+
+    @cache
+    def ran(rule: str) -> Path:
+        racing = {"rule": rule, "top": 3, "block": 10}
+        return run(small_study, f"raced-{rule}", **common, racing=racing)[1]
+
+    return ran
 
 
-@pytest.mark.parametrize("rule", ["test", "halving"])
+@pytest.mark.parametrize("rule", RULES)
 def test_survivors_score_as_without_racing_and_the_others_less_than_they_lost_to(
-    outcomes: dict[str, Path], rule: str
+    outcome: Callable[[str], Path], rule: str
 ) -> None:
-    whole, raced = read_trials(outcomes["off"]), read_trials(outcomes[rule])
+    whole, raced = read_trials(outcome("off")), read_trials(outcome(rule))
     assert [t.params for t in whole] == [t.params for t in raced]  # random: scores change no point
     stopped = [t for t in raced if not is_whole(t)]
     assert len(stopped) > 5
@@ -65,17 +69,18 @@ def test_survivors_score_as_without_racing_and_the_others_less_than_they_lost_to
         assert (own.value or 0) < earlier[2]
 
 
-def test_what_is_saved_is_told(outcomes: dict[str, Path]) -> None:
-    for rule, out in outcomes.items():
-        told = json.loads((out / "results.json").read_text())["racing"]
-        assert told == {"rule": rule, **saved(read_trials(out))}
-        assert (told["items_scored"] < told["items"]) == (rule != "off")
-        assert told["items"] == 30 * ITEMS
+@pytest.mark.parametrize("rule", ["off", *RULES])
+def test_what_is_saved_is_told(outcome: Callable[[str], Path], rule: str) -> None:
+    out = outcome(rule)
+    told = json.loads((out / "results.json").read_text())["racing"]
+    assert told == {"rule": rule, **saved(read_trials(out))}
+    assert (told["items_scored"] < told["items"]) == (rule != "off")
+    assert told["items"] == 30 * ITEMS
 
 
-def test_finalists_were_scored_on_everything(outcomes: dict[str, Path]) -> None:
-    trials = read_trials(outcomes["test"])
-    results = json.loads((outcomes["test"] / "results.json").read_text())
+def test_finalists_were_scored_on_everything(outcome: Callable[[str], Path]) -> None:
+    trials = read_trials(outcome("test"))
+    results = json.loads((outcome("test") / "results.json").read_text())
     assert all(is_whole(trials[one["trial"]]) for one in results["finalists"])
 
 

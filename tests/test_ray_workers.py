@@ -121,6 +121,7 @@ def _kill_while_running(here: Any, folder: Path, kills: int, trials: int, count:
     return workers.lost
 
 
+@pytest.mark.slow
 def test_a_refusal_ends_the_study_in_one_line(here: Any, small_study: MakeStudy) -> None:
     """What all workers refuse is the user's mistake, not a fault of nodes."""
     study = read_study(small_study("reasoning", out="refused", trials=3))

@@ -49,7 +49,10 @@ def running(small_study: MakeStudy, out: str, **changes: Any) -> tuple[Path, For
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_the_first_signal_lets_the_running_block_finish(
     small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
@@ -86,7 +89,10 @@ def test_the_first_signal_lets_the_running_block_finish(
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
+)
 def test_the_second_signal_stops_now(
     small_study: MakeStudy,
     monkeypatch: pytest.MonkeyPatch,

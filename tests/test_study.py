@@ -22,6 +22,7 @@ from studies.scoring import figures_of, score_once
 from studies.setup import read_study
 
 MakeStudy = Callable[..., Path]
+OTHERS = ("linear", "ties", "dare_linear")
 
 
 def run(path: Path) -> tuple[dict[str, Any], Path]:
@@ -209,7 +210,10 @@ def test_a_time_budget_ends_the_search(small_study: MakeStudy) -> None:
     assert time.monotonic() - begun < 60
 
 
-@pytest.mark.parametrize("method", ["linear", "ties", "dare_linear", "dare_ties"])
+@pytest.mark.parametrize(
+    "method",
+    ["dare_ties", *(pytest.param(m, marks=pytest.mark.slow) for m in OTHERS)],
+)
 @pytest.mark.parametrize("sampler", ["tpe"])
 def test_every_method_runs_as_a_study(small_study: MakeStudy, method: str, sampler: str) -> None:
     knobs: dict[str, list[float]] = {"weight": [0.1, 1.0]}

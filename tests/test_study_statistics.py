@@ -27,7 +27,10 @@ KNOBS: dict[str, dict[str, list[float]]] = {
 }
 
 
-@pytest.mark.parametrize("method", KNOBS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(m, marks=pytest.mark.slow if m == "regmean++" else []) for m in KNOBS],
+)
 def test_a_study_runs_from_its_file_to_a_checkpoint(
     small_study: MakeStudy,
     method: str,

@@ -44,7 +44,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["seeds", pytest.param("refine", marks=pytest.mark.slow)])
 def test_one_worker_is_the_study_of_one_process(
     small_study: Make, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
