@@ -7,30 +7,12 @@ import torch
 from torch import Tensor
 
 from merge_ops.checkpoint import Checkpoint, open_checkpoints
-from merge_ops.decoder import find_decoder
 from merge_ops.disk_names import disk_names
-from merge_ops.errors import UserError, did_you_mean
+from merge_ops.errors import UserError
+from merge_ops.lending import Lent, lend
 from merge_ops.recipe import Recipe
 from merge_ops.tensors import MergedTensor, SharedTensors, is_vocabulary, share
-from merge_ops.towers import Fit, Tower, TowerMisfitError, described, find_towers, fit, pick
 from merge_ops.vocabulary import Agreement, Rows, agree, summary
-
-
-@dataclass(frozen=True, slots=True)
-class Lent:
-    """A tower of the target that another model fills.
-
-    Attributes:
-        tower: of the target.
-        owner: reference of the model that fills it.
-        source: the owner's own tower.
-        fit: which of the owner's tensors go where.
-    """
-
-    tower: Tower
-    owner: str
-    source: Tower
-    fit: Fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +140,7 @@ def open_models(recipe: Recipe, also: Sequence[str] = (), *, by_id: bool = False
     names = disk_names(checkpoints[target].places)
     models = [checkpoints[ref].model for ref in merged]
     shared = share(models, names, merged, uneven=not by_id)
-    lent = _lend(recipe, checkpoints, names)
+    lent = lend(recipe, checkpoints, names)
     filled = {name for tower in lent for name in tower.fit}
     kept = {n for n, own in shared.names[0].items() if recipe.excludes(n) or own in filled}
     for name, reason in shared.misfits.items():
@@ -187,46 +169,3 @@ def rows_of(
         reference: int(checkpoint.model.get_parameter(names[name]).shape[0])
         for (reference, checkpoint), names in pairs
     }
-
-
-def _lend(
-    recipe: Recipe, checkpoints: Mapping[str, Checkpoint], disk: Mapping[str, str]
-) -> tuple[Lent, ...]:
-    """Which towers of the target the models under `towers` fill."""
-    if not recipe.towers:
-        return ()
-    found: dict[str, tuple[Tower, ...]] = {}
-    decoders = {}
-    for ref in dict.fromkeys([recipe.kept_from(), *recipe.towers.values()]):
-        decoders[ref] = find_decoder(checkpoints[ref].model, ref)
-        found[ref] = find_towers(checkpoints[ref].model, decoders[ref])
-    target = recipe.kept_from()
-    lent: dict[str, Lent] = {}
-    for key, owner in recipe.towers.items():
-        tower = pick(found[target], key)
-        if tower is None:
-            raise UserError(_no_place(key, decoders[target].owner, found[target], found[owner]))
-        own = [disk.get(name, name) for name in tower.names.values()]
-        kept = [part for part in recipe.exclude if any(part in name for name in own)]
-        if kept or tower.path in lent:
-            other = f"exclude keeps the target's ({kept[0]})" if kept else "another key fills it"
-            raise UserError(f"towers.{key}: one model must give {tower.path}, but {other}.")
-        try:
-            source, how = fit(tower, found[owner])
-        except TowerMisfitError as misfit:
-            raise UserError(
-                f"towers.{key}: {decoders[owner].owner} must have a tower with the tensors of "
-                f"{tower.path} in {decoders[target].owner}, but {misfit}."
-            ) from None
-        lent[tower.path] = Lent(tower, owner, source, how)
-    return tuple(lent.values())
-
-
-def _no_place(key: str, target: str, towers: Sequence[Tower], owned: Sequence[Tower]) -> str:
-    """In words: the target holds no such tower, and so none of the owner's tensors."""
-    known = [tower.path for tower in towers]
-    lost = pick(owned, key)
-    text = f"towers.{key}: {target} must have one tower of that name, but has {known or 'none'}"
-    if lost is None:
-        return f"{text}{did_you_mean(key, known)}"
-    return f"{text}; nothing in it can hold the expert's {described(lost)}."

@@ -11,8 +11,8 @@ from objectives.blocks import Block
 from objectives.evaluation import Evaluation
 from objectives.objective import Objective
 from search.candidate import members
-from studies.estimate import Cost, Part, Timings, key_of
 from studies.evaluator import Evaluator
+from studies.workload import Cost, Part, Timings, key_of
 
 Clock = Callable[[], float]
 

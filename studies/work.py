@@ -8,12 +8,12 @@ from search.samplers import resolve_sampler
 from search.space import SearchSpace
 from studies.comparison import parent_rows, published_rows
 from studies.duration import seconds
-from studies.estimate import SearchWork, Work, count
 from studies.journal import GLOBAL, JOURNAL, SEARCH, Journal, read_journal
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
 from studies.space_setup import make_space
 from studies.warm import first_points
+from studies.workload import SearchWork, Work, count
 
 _NAMES = {SEARCH: "search", GLOBAL: "without depth"}
 

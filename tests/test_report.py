@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from merge_ops.errors import UserError
 from studies import cli
 from studies.journal import read_trials
-from studies.report.charts import undominated
 from studies.report.coordinates import Coordinate, over_depth, parse
 from studies.report.importance import importance
 from studies.report.page import write_report
@@ -217,11 +216,6 @@ def test_names_of_coordinates_are_taken_apart() -> None:
     assert parse("lambda") == Coordinate("lambda")
     table = over_depth({"weight.a.0": 1.0, "weight.a.1": 2.0, "rule": "sum", "t": 3})
     assert table == {"weight": {"a": [1.0, 2.0]}, "t": {"all": [3.0]}}
-
-
-def test_a_front_holds_what_nothing_exceeds() -> None:
-    points = [(1.0, 0.0), (0.5, 0.5), (0.5, 0.4), (0.0, 1.0), (1.0, 0.0), (0.2, 0.5)]
-    assert sorted(undominated(points)) in ([0, 1, 3], [1, 3, 4])
 
 
 @pytest.mark.slow

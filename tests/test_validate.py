@@ -14,10 +14,11 @@ from objectives.data import Example
 from objectives.generation import Generation
 from objectives.records import SPLITS
 from studies import cli, validation
-from studies.estimate import Part, Phase, SearchWork, Timings, Work, estimate, key_of
+from studies.estimate import Phase, estimate
 from studies.run import run_study
 from studies.setup import read_study
 from studies.validation import Validation, validate_study
+from studies.workload import Part, SearchWork, Timings, Work, key_of
 
 MakeStudy = Callable[..., Path]
 

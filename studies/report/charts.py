@@ -19,7 +19,7 @@ from studies.report.drawing import (
     scatter,
 )
 from studies.report.importance import Importance
-from studies.trial_facts import examples_of, figures_of
+from studies.trial_facts import examples_of
 
 _BARS = 12
 
@@ -204,43 +204,3 @@ def _write_values(axis: Any, table: Sequence[Sequence[float]], middle: float) ->
         for x, value in enumerate(row):
             colour = "#ffffff" if value < middle else "#000000"
             axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
-
-
-def front(trials: Sequence[FrozenTrial], number: int, pair: tuple[str, str]) -> Chart:
-    """Two objectives against each other; those that no other trial beats on both are marked."""
-    figure, axis = new_figure()
-    one, other = pair
-    points = [(t, figures_of(t)) for t in trials if value_of(t) is not None]
-    points = [(t, p) for t, p in points if one in p and other in p]
-    best = undominated([(p[one], p[other]) for _, p in points])
-    scatter(
-        axis,
-        [100 * p[one] for _, p in points],
-        [100 * p[other] for _, p in points],
-        PALE,
-        "trials",
-    )
-    chosen = sorted((points[i] for i in best), key=lambda item: item[1][one])
-    x, y = [100 * p[one] for _, p in chosen], [100 * p[other] for _, p in chosen]
-    axis.plot(x, y, "o-", color=BEST, ms=5, lw=1, label="beaten on both by none")
-    axis.set(xlabel=f"{one}, %", ylabel=f"{other}, %")
-    legend(axis)
-    return Chart(
-        f"front-{number}",
-        f"Objectives: {one} against {other} on the selection split.",
-        f"Scatter of {len(points)} trials; {len(chosen)} of them are beaten on both by none, from "
-        f"{x[0]:.1f} and {y[0]:.1f} to {x[-1]:.1f} and {y[-1]:.1f}.",
-        figure,
-        ("trial", f"{one} %", f"{other} %"),
-        [(str(t.number), percent(p[one]), percent(p[other])) for t, p in chosen],
-    )
-
-
-def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Places of the points that no other exceeds in one coordinate and reaches in the other."""
-    ordered = sorted(range(len(points)), key=lambda i: (-points[i][0], -points[i][1]))
-    kept: list[int] = []
-    for i in ordered:
-        if not kept or points[i][1] > points[kept[-1]][1]:
-            kept.append(i)
-    return kept

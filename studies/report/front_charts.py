@@ -1,4 +1,4 @@
-"""The charts of a search for a front: its points beside parents and grids, and its hypervolume."""
+"""Charts of values against each other: of objectives, and of a front with its hypervolume."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -6,8 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.feasibility import feasible
-from search.front import front_of, growth
+from search.feasibility import feasible, value_of
+from search.front import front_of, growth, undominated
 from search.naming import WARM
 from studies.report.charts import percent
 from studies.report.drawing import (
@@ -22,7 +22,7 @@ from studies.report.drawing import (
     scatter,
 )
 from studies.report.markup import table
-from studies.trial_facts import named_values
+from studies.trial_facts import figures_of, named_values
 
 _PAIRS = 3
 _MARKS = "sD^vP*X"
@@ -41,6 +41,36 @@ def front_charts(trials: Sequence[FrozenTrial], front: Front | None) -> list[Cha
         if front is not None and front["points"]:
             drawn.append(_confirm(front, pair, i))
     return drawn
+
+
+def pair_chart(trials: Sequence[FrozenTrial], number: int, pair: tuple[str, str]) -> Chart:
+    """Two objectives against each other; those that no other trial beats on both are marked."""
+    figure, axis = new_figure()
+    one, other = pair
+    points = [(t, figures_of(t)) for t in trials if value_of(t) is not None]
+    points = [(t, p) for t, p in points if one in p and other in p]
+    best = undominated([(p[one], p[other]) for _, p in points])
+    scatter(
+        axis,
+        [100 * p[one] for _, p in points],
+        [100 * p[other] for _, p in points],
+        PALE,
+        "trials",
+    )
+    chosen = sorted((points[i] for i in best), key=lambda item: item[1][one])
+    x, y = [100 * p[one] for _, p in chosen], [100 * p[other] for _, p in chosen]
+    axis.plot(x, y, "o-", color=BEST, ms=5, lw=1, label="beaten on both by none")
+    axis.set(xlabel=f"{one}, %", ylabel=f"{other}, %")
+    legend(axis)
+    return Chart(
+        f"front-{number}",
+        f"Objectives: {one} against {other} on the selection split.",
+        f"Scatter of {len(points)} trials; {len(chosen)} of them are beaten on both by none, from "
+        f"{x[0]:.1f} and {y[0]:.1f} to {x[-1]:.1f} and {y[-1]:.1f}.",
+        figure,
+        ("trial", f"{one} %", f"{other} %"),
+        [(str(t.number), percent(p[one]), percent(p[other])) for t, p in chosen],
+    )
 
 
 def volume_chart(searches: Mapping[str, Sequence[FrozenTrial]]) -> Chart:

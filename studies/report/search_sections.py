@@ -16,7 +16,7 @@ from studies.report.coordinates import over_depth, parse
 from studies.report.drawing import Chart
 from studies.report.facts import Facts
 from studies.report.front_charts import front_charts as values_charts
-from studies.report.front_charts import volume_chart
+from studies.report.front_charts import pair_chart, volume_chart
 from studies.report.importance import Importance, grouped
 from studies.report.markup import bullets, paragraph, table
 from studies.shrunken import shrunken
@@ -119,7 +119,7 @@ def front_charts(facts: Facts) -> list[Chart]:
     best = facts.status.best
     names = list(scores_of(best)) if best is not None else []
     pairs = list(combinations(names, 2))[:_FRONTS]
-    return [charts.front(facts.trials, i, pair) for i, pair in enumerate(pairs)]
+    return [pair_chart(facts.trials, i, pair) for i, pair in enumerate(pairs)]
 
 
 def top_trials(facts: Facts, count: int = 10) -> str:
