@@ -21,7 +21,8 @@ from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_
 from merge_ops.statistics_yaml import StatisticsBlock, read_statistics
 from merge_ops.template_file import template_problems
 from merge_ops.view_recipes import task_problems
-from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml, validate
+from merge_ops.yaml_file import YamlFile, parse_yaml, read_yaml
+from merge_ops.yaml_schema import validate
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

@@ -13,7 +13,8 @@ from merge_ops.references import locate, short_name
 from merge_ops.rewriting import Rewrite, find_method
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.template_file import template_problems
-from merge_ops.yaml_file import YamlFile, read_yaml, validate
+from merge_ops.yaml_file import YamlFile, read_yaml
+from merge_ops.yaml_schema import validate
 from search.warm_start import GRIDS
 from studies.choice_rules import Choices, read_choices
 from studies.config import StudyConfig
