@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := runs/demo
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench ui clean
@@ -33,10 +34,10 @@ demo: $(READY)
 	$(BIN)/mergetuna demo --out $(DEMO)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(READY)
-	$(BIN)/pytest --timeout=1800
+	$(PYTEST) --timeout=1800
 
 lint: $(READY)
 	$(BIN)/ruff check .
