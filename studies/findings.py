@@ -41,6 +41,7 @@ def findings(
     return {
         "study": study.config.name,
         "settings": study_digest(study, evaluator.identities, whole=True),
+        "budget": study.config.budget.model_dump(mode="json"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "sampler": study.config.sampler if own.space.dimensions() else ONLY,
         "seed": study.config.seed,

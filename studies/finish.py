@@ -9,6 +9,7 @@ from merge_ops.errors import UserError
 from merge_ops.recipe_text import recipe_text
 from objectives.records import figures
 from search.feasibility import value_of
+from studies.budget import Limits
 from studies.comparison import (
     FOUND,
     Row,
@@ -24,7 +25,7 @@ from studies.duration import seconds
 from studies.findings import findings
 from studies.fronts import FrontPoints, confirmed_front, front_results, write_front
 from studies.guards import Guards
-from studies.journal import GLOBAL, SEARCH
+from studies.journal import GLOBAL, SEARCH, read_trials
 from studies.metric_names import end_metrics
 from studies.objectives_setup import ObjectiveSet
 from studies.paths import CHOICES, DEPTH, HISTORY, RESULTS, TABLE
@@ -37,10 +38,36 @@ from studies.writing import with_provenance, write_study
 
 
 def finished(study: StudyFile, identities: Mapping[str, str]) -> dict[str, Any] | None:
-    """The results of a study that has ended, if they are of this very file and these models.
+    """The results of a study that has ended, if its budget asks for no further trial.
 
-    Reading them again costs no look at the test split.
+    Reading them again costs no look at the test split. What ended by its time has ended for that
+    budget; under another it may go on.
     """
+    results = _written(study, identities)
+    if results is None or results["budget"] == study.config.budget.model_dump(mode="json"):
+        return results
+    budget = study.config.budget
+    limits = Limits(budget.trials, None, budget.items, budget.target, budget.patience)
+    searches = [read_trials(study.out, name) for name in results["ended"]]
+    return results if all(map(limits.reached, searches)) else None
+
+
+def unchanged(
+    study: StudyFile, identities: Mapping[str, str], own: Search, rival: Search | None
+) -> dict[str, Any] | None:
+    """The results that were written before, if no trial was added since; they stand."""
+    results = _written(study, identities)
+    return results if results and results["searched"] == _searched(own, rival) else None
+
+
+def _searched(own: Search, rival: Search | None) -> dict[str, int]:
+    """Trials by search."""
+    searches = {SEARCH: own, **({GLOBAL: rival} if rival else {})}
+    return {name: len(search.ledger.trials) for name, search in searches.items()}
+
+
+def _written(study: StudyFile, identities: Mapping[str, str]) -> dict[str, Any] | None:
+    """The results in the folder, if they are of this very file, but for its budget, and models."""
     path = study.out / RESULTS
     if not path.is_file():
         return None
@@ -88,6 +115,7 @@ def finish(
     if front is not None:
         results["front"] = front_results(evaluator, front, theirs, named, beside)
     results["ended"] = {SEARCH: own.ended, **({GLOBAL: rival.ended} if rival else {})}
+    results["searched"] = _searched(own, rival)
     recipe = own.space.decode(winner.trial.params)
     found = {"confirm": winner.confirm, "test": scored[-1].sets}
     recipe = with_commits(with_provenance(study, evaluator, recipe, results, found))

@@ -36,10 +36,10 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     Args:
         study: the checked file.
         identities: sha256 of the models, by reference.
-        whole: take in every key, so that any change of the file shows.
+        whole: take in every key but the budget, so that any other change of the file shows.
     """
     settings = study.config.model_dump()
-    for key in () if whole else FREE:
+    for key in ("budget",) if whole else FREE:
         head, _, tail = key.partition(".")
         (settings[head] if tail else settings).pop(tail or head)
     if settings["front"] is None:

@@ -17,7 +17,7 @@ from studies.console import warn
 from studies.disk import with_room
 from studies.duration import seconds
 from studies.evaluator import Evaluator
-from studies.finish import finish, finished
+from studies.finish import finish, finished, unchanged
 from studies.foresight import foresee
 from studies.guards import Guards, make_guards
 from studies.half_scored import END, HalfScored, Part
@@ -104,7 +104,11 @@ def run_study(
                 )
             else:
                 kept = replace(evaluator, kept=end)
-            results, mirror.summary = finish(study, objectives, kept, guards, own, rival)
+            results = unchanged(study, known, own, rival)
+            if results is None:
+                results, mirror.summary = finish(study, objectives, kept, guards, own, rival)
+            else:
+                warn(f"{study.out}: no trial was added; its results stand.")
             end.forget()
         return results
 

@@ -13,6 +13,7 @@ from search.naming import WARM
 from studies import cli
 from studies.breaker import hopeless
 from studies.budget import Limits, items_scored, without_gain
+from studies.paths import TEST_READS
 
 MakeStudy = Callable[..., Path]
 
@@ -122,6 +123,29 @@ def test_the_reason_is_printed_and_stands_in_the_results(
     assert f"items, search: ended by {reason}" in capfd.readouterr().err
 
 
+def test_a_budget_that_is_reached_looks_at_the_test_split_no_more(
+    small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = small_study("preference", out="reached", trials=2, compare=False)
+    first = results_of(path, "reached", monkeypatch, "--trials", "3")
+    reads = path.parent / "reached" / TEST_READS
+    looks = reads.read_bytes()
+    for options in (
+        (),
+        ("--trials", "1"),
+        ("--trials", "3", "--timeout", "8h"),
+        ("--trials", "3"),
+    ):
+        capfd.readouterr()
+        assert results_of(path, "reached", monkeypatch, *options) == first
+        said = capfd.readouterr().err
+        assert "this study has ended" in said
+        assert "scoring" not in said
+    assert reads.read_bytes() == looks
+    assert results_of(path, "reached", monkeypatch, "--trials", "4")["trials"] == 4
+    assert len(reads.read_bytes()) > len(looks)
+
+
 def test_the_command_line_overrides_the_budget(
     small_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,7 +153,9 @@ def test_the_command_line_overrides_the_budget(
     assert results_of(path, "overridden", monkeypatch, "--trials", "1")["trials"] == 1
     assert results_of(path, "overridden", monkeypatch)["trials"] == 2  # the file's own again
     timed = results_of(path, "overridden", monkeypatch, "--trials", "9", "--timeout", "0.01s")
-    assert timed["ended"] == {"search": "timeout: the time is over"}
+    said = capfd.readouterr().err
+    assert "ended by timeout: the time is over" in said
+    assert "no trial was added; its results stand" in said
     assert timed["trials"] == 2
     for options in (["--timeout", "8x"], ["--trials", "0"], ["--trials", "9999999999"]):
         monkeypatch.setattr(sys, "argv", ["mergetuna", "run", str(path), *options])

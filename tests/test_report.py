@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from merge_ops.errors import UserError
 from studies import cli
-from studies.journal import read_trials
+from studies.journal import SEARCH, read_trials
+from studies.ledger import Ledger
 from studies.report.coordinates import Coordinate, over_depth, parse
 from studies.report.importance import importance
 from studies.report.page import write_report
@@ -221,6 +222,9 @@ def test_names_of_coordinates_are_taken_apart() -> None:
 @pytest.mark.slow
 def test_ten_thousand_trials_take_seconds(tmp_path: Path) -> None:
     big_ledger(tmp_path, 10_000)
+    begun = time.process_time()
+    assert len(Ledger(tmp_path, SEARCH, []).trials) == 10_000
+    assert time.process_time() - begun < 5.0
     for command, most in (("status", 5.0), ("report", 30.0)):
         begun = time.perf_counter()
         line = [sys.executable, "-m", "studies.cli", command, str(tmp_path)]
