@@ -39,6 +39,7 @@ from studies.setup import StudyFile, identities
 from studies.space_setup import announce, make_space
 from studies.splits_file import claim_splits
 from studies.statistics import attach
+from studies.storage_setup import address_of
 from studies.warm import first_points
 from studies.workers.coordinator import coordinate
 from studies.workers.remote import RemoteEvaluator
@@ -156,8 +157,8 @@ def _search(
     aims = max(1, len(evaluator.front))
     workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
     sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
-    wait = seconds(config.runtime.disk_wait)
-    ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
+    wait, address = seconds(config.runtime.disk_wait), address_of(study)
+    ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims, address=address)
     ledger.claim(study_digest(study, evaluator.identities))
     if not dimensions:
         trials, sampler = 1, ONLY
