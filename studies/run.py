@@ -24,6 +24,7 @@ from studies.half_scored import END, HalfScored, Part
 from studies.interruption import Interruption
 from studies.journal import GLOBAL, SEARCH
 from studies.ledger import Ledger
+from studies.ledger_store import open_store
 from studies.mirrored import Mirrored
 from studies.objectives_setup import make_objectives
 from studies.opening import opened
@@ -82,6 +83,7 @@ def run_study(
         wait = seconds(study.config.runtime.disk_wait)
         room = partial(with_room, folder=study.out, patience=wait)
         room(partial(claim_splits, study.out, objectives.data))
+        open_store(study.out, address_of(study), wait)  # before models are loaded for minutes
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
         with (

@@ -12,7 +12,7 @@ from optuna.exceptions import DuplicatedStudyError, OptunaError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from merge_ops.errors import UserError
@@ -135,18 +135,41 @@ def _connect(url: str, *, begin: bool) -> RDBStorage:
     An SQLite file that has gone must not come back empty: the study would begin anew.
     """
     with _reached(url):
-        whole = make_url(url)
-        sqlite = whole.get_backend_name() == "sqlite"
-        if sqlite and not begin and not Path(whole.database or "").is_file():
-            raise FileNotFoundError("there is no such file")
-        secret = environ.get(PASSWORD)
-        if secret and not sqlite:
-            whole = whole.set(password=secret)
-        options: dict[str, Any] = {"pool_pre_ping": True}
-        if sqlite:
+        whole, options = _whole(url), dict[str, Any](pool_pre_ping=True)
+        if _is_sqlite(whole):
+            if not begin and not _file(whole).is_file():
+                raise FileNotFoundError("there is no such file")
             options["connect_args"] = {"timeout": _SQLITE_WAIT}
         text = whole.render_as_string(hide_password=False)
         return RDBStorage(text, engine_kwargs=options, skip_table_creation=not begin)
+
+
+def probe(address: Address) -> None:
+    """Find out whether a ledger could be begun there; nothing is written.
+
+    Raises:
+        UserError: it cannot be reached.
+    """
+    with _reached(address.url):
+        whole = _whole(address.url)
+        if not _is_sqlite(whole):
+            create_engine(whole).connect().close()
+        elif not _file(whole).parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {_file(whole).parent}")
+
+
+def _whole(url: str) -> URL:
+    """The address with the password of the environment, if there is one."""
+    secret, whole = environ.get(PASSWORD), make_url(url)
+    return whole.set(password=secret) if secret and not _is_sqlite(whole) else whole
+
+
+def _is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def _file(url: URL) -> Path:
+    return Path(url.database or "")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, create_trial
 from typer.testing import CliRunner
 
 from merge_ops.errors import UserError
+from merge_ops.registry import Value
 from objectives.guard import Decision
 from objectives.statistics import Interval
 from search.dimension import Choice, Coordinate, Dimension
@@ -22,6 +23,7 @@ from studies.ledger import Ledger, Outcome
 from studies.place import PASSWORD, PLACE, Address, checked_address, without_secrets
 from studies.run import run_study
 from studies.setup import read_study
+from studies.storage import probe
 from studies.study import Study
 from tests.forked import start
 from tests.test_kills import Killer, facts, found
@@ -181,7 +183,7 @@ def test_a_storage_that_vanishes_stops_the_study_which_goes_on_later(
     file = demo_folder / "vanishing.db"
     file.write_bytes(database.read_bytes())
     path = write(small_study, "vanished", storage="sqlite:///vanishing.db")
-    tell, head = Ledger.tell, file.read_bytes()[:100]
+    tell, head = Ledger.tell, bytearray()
 
     def telling(self: Ledger, told: Outcome) -> FrozenTrial:
         if len(self.trials) == 4:
@@ -191,7 +193,6 @@ def test_a_storage_that_vanishes_stops_the_study_which_goes_on_later(
                 stream.write(b"?" * 100)
         return tell(self, told)
 
-    head = bytearray(head)
     monkeypatch.setattr(Ledger, "tell", telling)
     with pytest.raises(
         UserError, match=r"cannot be reached there .DatabaseError: file is not a d"
@@ -221,7 +222,7 @@ def test_points_constraints_and_several_values_are_the_same_as_in_a_journal(
         Dimension("log", 0.1, 9.0, 1.0, log=True),
         Choice("rule", ("sum", "count"), "sum"),
     ]
-    point = {"log": 0.1 + 0.2, "rule": "count"}
+    point: dict[str, Value] = {"log": 0.1 + 0.2, "rule": "count"}
     held = Decision("undecided", 0.125, Interval(0.0, -0.1, 0.1))
     told = []
     for name, address in (("journal", None), ("storage", Address(url, "both"))):
@@ -346,5 +347,10 @@ def test_a_storage_that_cannot_be_reached_is_one_line_without_the_password(
     assert "cannot be reached there" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    for nowhere in ("nosuch://me@host/db", "sqlite:////nowhere/night.db"):
+        with pytest.raises(UserError, match="cannot be reached there"):
+            probe(Address(nowhere, "night"))
+    probe(Address(f"sqlite:///{tmp_path}/night.db", "night"))
     assert list(tmp_path.iterdir()) == []
     assert without_secrets("x://me:other@host: bad secret") == "x://me:***@host: bad ***"
