@@ -40,7 +40,7 @@ def check_changes(study: StudyFile, *, accept: bool) -> None:
     if not differ or (accept and not grave):
         return
     problems = [
-        (place, text if _is_free(place) else f"{text}; this changes what trials are")
+        (place, text if _is_free(place) else f"{text}; this changes {_what(place)}")
         for place, text in differ
     ]
     advice = (
@@ -56,6 +56,10 @@ def check_changes(study: StudyFile, *, accept: bool) -> None:
 def _is_free(place: Location) -> bool:
     dotted = ".".join(map(str, place))
     return any(dotted == key or dotted.startswith(f"{key}.") for key in FREE)
+
+
+def _what(place: Location) -> str:
+    return "where trials are" if place == ("storage",) else "what trials are"
 
 
 def keep_settings(study: StudyFile) -> None:

@@ -9,6 +9,7 @@ from search.racing import RACING
 from search.samplers import Sampler
 from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
+from studies.place import checked_address
 from studies.search_config import SearchConfig
 from studies.strict import Count, Duration, Strict
 
@@ -142,6 +143,7 @@ class StudyConfig(Strict):
     compare: bool = True
     seed: Seed = 0
     out: Text | None = None
+    storage: Annotated[str, AfterValidator(checked_address)] | None = None
     tracking: Tracking = Field(default_factory=Tracking)
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 

@@ -1,4 +1,4 @@
-"""Reading a study's journal without writing: fast, and while another process writes to it."""
+"""Reading a study's ledger without writing: fast, and while another process writes to it."""
 
 import gc
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from studies.journal_lines import CLAIM, SAMPLER, parsed, trial_of
+from studies.place import PLACE, place_of
 from studies.trial_facts import first_sampler
 
 JOURNAL = "ledger.journal"
@@ -20,7 +21,7 @@ SEARCH, GLOBAL = "search", "global"
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What a journal holds.
+    """What a ledger holds.
 
     Attributes:
         searches: finished trials by the name of their search, in the order of their beginnings.
@@ -91,16 +92,37 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+def has_ledger(folder: Path) -> bool:
+    """Whether the study of a folder has begun to keep trials, there or in a storage."""
+    return (folder / JOURNAL).is_file() or (folder / PLACE).is_file()
+
+
+def read_ledger(folder: Path) -> Journal:
+    """What the ledger of a study's folder holds, wherever it lies; nothing is written.
+
+    Raises:
+        UserError: the folder has no ledger, or it cannot be read or reached.
+    """
+    place = place_of(folder)
+    if place is not None:
+        from studies.storage import open_storage
+
+        return open_storage(place).read()
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: a study's folder holds {JOURNAL} or {PLACE}, but this one does not."
+        )
+    return read_journal(path)
+
+
 def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
     """The finished trials of a study's folder; nothing is written, whoever runs the study.
 
     Raises:
-        UserError: the folder holds no journal, or no such search.
+        UserError: as `read_ledger`, or there is no such search.
     """
-    path = folder / JOURNAL
-    if not path.is_file():
-        raise UserError(f"{folder}: a study's folder holds {JOURNAL}, but this one does not.")
-    searches = read_journal(path).searches
+    searches = read_ledger(folder).searches
     if name not in searches:
-        raise UserError(f"{path}: there is no search {name!r} in it yet.")
+        raise UserError(f"{folder}: there is no search {name!r} in its ledger yet.")
     return searches[name]

@@ -1,12 +1,13 @@
-"""The ledger: every scored trial, in an Optuna journal; the one source of truth of a study."""
+"""The ledger: every scored trial, as Optuna keeps trials; the one source of truth of a study."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
@@ -15,20 +16,11 @@ from objectives.records import ScoreSet, figures
 from search.dimension import Coordinate, Point
 from search.optuna_proposer import distribution
 from search.racing import STOPPED
-from studies.disk import with_room
-from studies.journal import GLOBAL, JOURNAL, SEARCH, Journal, read_journal, read_trials
-from studies.journal_lines import (
-    CLAIM,
-    SAMPLER,
-    Line,
-    attribute_line,
-    parsed,
-    search_line,
-    trial_line,
-    trial_of,
-)
-from studies.mending import cut, mend
-from studies.trial_facts import COPY_OF, FRONT, GUARDS
+from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
+from studies.journal_lines import CLAIM, SAMPLER
+from studies.ledger_store import open_store
+from studies.place import Address
+from studies.trial_facts import COPY_OF, FRONT, GUARDS, ITEMS, MEMORY, SEEDS
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
 
@@ -52,6 +44,8 @@ class Outcome:
         guards: how it stands to each guard; the ledger keeps them as Optuna's constraints.
         front: its values by name where a front is searched; `value` is their mean.
         copied: the trial whose outcome it takes without being scored, or None.
+        memory: the most bytes that were held while it was built and scored: `host`, `device`.
+        begun: when that process began with it, on the clock of `time.monotonic`; None if unknown.
     """
 
     values: Point
@@ -67,17 +61,29 @@ class Outcome:
     guards: Mapping[str, Decision] = field(default_factory=dict)
     front: Mapping[str, float] = field(default_factory=dict)
     copied: FrozenTrial | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
+    begun: float | None = None
 
 
 _COPIED = ("figures", "scores", "reason", STOPPED, GUARDS, FRONT)
 """What a trial takes over from the one that it is a copy of."""
 
 
+def _items(outcome: Outcome) -> int:
+    """How many items it was scored on; 0 if it failed."""
+    if outcome.stopped is not None:
+        return outcome.stopped
+    return sum(len(one.scores) for one in outcome.sets) * int(outcome.tags.get(SEEDS, 1))
+
+
 class Ledger:
-    """One search in a study's journal. Only one process may write to it at a time.
+    """One search of a study, in its folder's journal or elsewhere (`LedgerStore`).
+
+    Only one process may write to it at a time.
 
     A trial is written once, whole, when it is finished: of a trial that was being scored
-    when a study was killed, `studies.half_scored` keeps the blocks.
+    when a study was killed, `studies.half_scored` keeps the blocks. How long writing it took a
+    trial cannot say: its `seconds.record` is what writing the one before it took in this process.
     """
 
     def __init__(
@@ -88,8 +94,9 @@ class Ledger:
         *,
         disk_wait: float = 0.0,
         objectives: int = 1,
+        address: Address | None = None,
     ) -> None:
-        """Open or begin the search `name` in the journal of `folder`.
+        """Open or begin the search `name` of the study of `folder`.
 
         Args:
             folder: the study's.
@@ -97,22 +104,22 @@ class Ledger:
             dimensions: what it varies.
             disk_wait: seconds that a write waits for room on a full disk.
             objectives: values of a trial; 1 unless a front is searched.
+            address: of the storage that holds the ledger; None for a journal in the folder.
+
+        Raises:
+            UserError: the ledger cannot be opened, or lies elsewhere.
         """
         self.name = name
         self.folder = self._folder = folder
-        self._disk_wait = disk_wait
-        path = folder / JOURNAL
-        if path.is_symlink():
-            raise UserError(f"{path}: a ledger is a file of its own, but this is a link.")
-        mend(path)
+        self._store = open_store(folder, address, disk_wait)
         self._distributions = {d.name: distribution(d) for d in dimensions}
-        known = read_journal(path) if path.exists() else Journal()
+        known = self._store.read()
         self._claim = known.claims.get(name)
         self._sampler = known.samplers.get(name)
         self._trials: list[FrozenTrial] = known.searches.get(name, [])
-        self._number = [*known.searches, name].index(name)
+        self._recorded = 0.0
         if name not in known.searches:
-            self._write(search_line(name, objectives))
+            self._store.begin(name, objectives)
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
@@ -121,15 +128,20 @@ class Ledger:
 
     def tell(self, outcome: Outcome) -> FrozenTrial:
         """Write one finished trial."""
+        ended = datetime.now()
         if outcome.copied is not None:
-            return self._add(self._copy(outcome, outcome.copied))
+            trial = self._copy(outcome, outcome.copied)
+        else:
+            trial = self._scored(outcome)
+        taken = 0.0 if outcome.begun is None else time.monotonic() - outcome.begun
+        trial.datetime_complete = ended
+        trial.datetime_start = ended - timedelta(seconds=taken)  # whatever was done to the clock
+        return self._add(trial)
+
+    def _scored(self, outcome: Outcome) -> FrozenTrial:
+        """A trial that was scored, or that failed."""
         failed = outcome.value is None
-        attributes: dict[str, Any] = {
-            "digest": outcome.digest,
-            "source": outcome.source,
-            "seconds": {k: round(v, 6) for k, v in outcome.seconds.items()},
-            **outcome.tags,
-        }
+        attributes = self._facts(outcome, _items(outcome))
         if failed:
             attributes["reason"] = outcome.reason
         else:
@@ -143,7 +155,7 @@ class Ledger:
                 attributes[FRONT] = list(outcome.front)
         if outcome.stopped is not None:
             attributes[STOPPED] = outcome.stopped
-        trial = create_trial(
+        return create_trial(
             state=TrialState.FAIL if failed else TrialState.COMPLETE,
             value=None if outcome.front else outcome.value,
             values=list(outcome.front.values()) or None,
@@ -152,7 +164,18 @@ class Ledger:
             user_attrs=attributes,
             constraints={name: found.constraint for name, found in outcome.guards.items()},
         )
-        return self._add(trial)
+
+    def _facts(self, outcome: Outcome, items: int) -> dict[str, Any]:
+        """What every trial says of itself."""
+        seconds = {**outcome.seconds, "record": self._recorded}
+        return {
+            "digest": outcome.digest,
+            "source": outcome.source,
+            "seconds": {k: round(v, 6) for k, v in seconds.items()},
+            ITEMS: items,
+            **({MEMORY: dict(outcome.memory)} if outcome.memory else {}),
+            **outcome.tags,
+        }
 
     def _copy(self, outcome: Outcome, known: FrozenTrial) -> FrozenTrial:
         """A trial with another's outcome."""
@@ -162,22 +185,15 @@ class Ledger:
             values=known.values,
             params=dict(outcome.values),
             distributions={k: self._distributions[k] for k in outcome.values},
-            user_attrs={
-                "digest": outcome.digest,
-                "source": outcome.source,
-                "seconds": {k: round(v, 6) for k, v in outcome.seconds.items()},
-                **outcome.tags,
-                **taken,
-                COPY_OF: known.number,
-            },
+            user_attrs={**self._facts(outcome, 0), **taken, COPY_OF: known.number},
             constraints=known.constraints,
         )
 
     def _add(self, trial: FrozenTrial) -> FrozenTrial:
-        """Append a trial to the journal; it is the same here as for whoever reads it there."""
-        line = trial_line(self._number, trial)
-        self._write(line)
-        told = trial_of(parsed(json.dumps(line).encode()), len(self._trials))
+        """Write a trial down; it is the same here as for whoever reads it there."""
+        begun = time.perf_counter()
+        told = self._store.add(self.name, trial, len(self._trials))
+        self._recorded = time.perf_counter() - begun
         self._trials = [*self._trials, told]  # a new list: others hold what was there before
         return told
 
@@ -191,7 +207,7 @@ class Ledger:
             UserError: the ledger was begun by a study with other settings.
         """
         if self._claim is None:
-            self._write(attribute_line(self._number, CLAIM, digest))
+            self._store.note(self.name, CLAIM, digest)
             self._claim = digest
         if self._claim != digest:
             raise UserError(
@@ -208,15 +224,5 @@ class Ledger:
         """
         if self._sampler is None:
             self._sampler = name
-            self._write(attribute_line(self._number, SAMPLER, self._sampler))
+            self._store.note(self.name, SAMPLER, self._sampler)
         return self._sampler
-
-    def _write(self, line: Line) -> None:
-        """Append to the journal; what a full disk let through of a line is taken back first."""
-        path = self._folder / JOURNAL
-        size = path.stat().st_size if path.exists() else 0
-
-        def write() -> None:
-            JournalFileBackend(str(path)).append_logs([dict(line)])
-
-        with_room(write, self._folder, self._disk_wait, lambda: cut(path, size))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_ops.recipe import Recipe
-from studies.journal import GLOBAL, JOURNAL, SEARCH, read_journal
+from studies.journal import GLOBAL, JOURNAL, SEARCH, read_ledger
 from studies.parents import Parent, find_parents
 from studies.paths import RECIPE, RESULTS, SPLIT_FILE, TEST_READS
 from studies.status import count_lines
@@ -23,10 +23,10 @@ def lineage(folder: Path, recipe: Recipe) -> dict[str, Any]:
         recipe: as its file says.
 
     Raises:
-        UserError: a model is not there, or the journal cannot be read.
+        UserError: a model is not there, or the ledger cannot be read.
     """
     provenance = recipe.provenance
-    searches = read_journal(folder / JOURNAL).searches
+    searches = read_ledger(folder).searches
     return {
         "study": provenance.get("study"),
         "trial": provenance.get("trial"),

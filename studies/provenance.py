@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
@@ -42,12 +42,11 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     for key in ("budget",) if whole else FREE:
         head, _, tail = key.partition(".")
         (settings[head] if tail else settings).pop(tail or head)
-    if settings["front"] is None:
-        settings.pop("front")
-    for objective in settings["objectives"]:  # keys that older studies did not know
-        for key in ("at_least", "parent"):
-            if objective[key] is None:
-                objective.pop(key)
+    if not whole:
+        settings["storage"] = None  # where trials lie alters none
+    _drop_unset(settings, ("storage", "front"))
+    for objective in settings["objectives"]:
+        _drop_unset(objective, ("at_least", "parent"))
     named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
     settings["experts"] = [
         [identities[source.model], label]
@@ -63,6 +62,13 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     if study.template.statistics is not None:
         settings["statistics_sha256"] = study.template.statistics.sha256
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _drop_unset(settings: dict[str, Any], keys: Sequence[str]) -> None:
+    """Take out keys that older studies did not know, so that their digests stay."""
+    for key in keys:
+        if settings[key] is None:
+            settings.pop(key)
 
 
 def with_commits(recipe: Recipe) -> Recipe:

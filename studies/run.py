@@ -24,6 +24,7 @@ from studies.half_scored import END, HalfScored, Part
 from studies.interruption import Interruption
 from studies.journal import GLOBAL, SEARCH
 from studies.ledger import Ledger
+from studies.ledger_store import open_store
 from studies.mirrored import Mirrored
 from studies.objectives_setup import make_objectives
 from studies.opening import opened
@@ -39,6 +40,7 @@ from studies.setup import StudyFile, identities
 from studies.space_setup import announce, make_space
 from studies.splits_file import claim_splits
 from studies.statistics import attach
+from studies.storage_setup import address_of
 from studies.warm import first_points
 from studies.workers.coordinator import coordinate
 from studies.workers.remote import RemoteEvaluator
@@ -81,6 +83,7 @@ def run_study(
         wait = seconds(study.config.runtime.disk_wait)
         room = partial(with_room, folder=study.out, patience=wait)
         room(partial(claim_splits, study.out, objectives.data))
+        open_store(study.out, address_of(study), wait)  # before models are loaded for minutes
         for line in foresee(objectives.main, study.config.budget.trials, study.config.confirm_top):
             warn(line)
         with (
@@ -160,8 +163,8 @@ def _search(
     aims = max(1, len(evaluator.front))
     workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
     sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
-    wait = seconds(config.runtime.disk_wait)
-    ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
+    wait, address = seconds(config.runtime.disk_wait), address_of(study)
+    ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims, address=address)
     ledger.claim(study_digest(study, evaluator.identities))
     if not dimensions:
         trials, sampler = 1, ONLY

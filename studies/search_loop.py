@@ -8,6 +8,7 @@ from functools import partial
 from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
+from merge_ops.peak_memory import peak_memory, restart_peak
 from merge_ops.recipe import Recipe
 from merge_ops.registry import Value
 from objectives.errors import ObjectiveError
@@ -113,7 +114,7 @@ def _run_trial(
     plan: SearchPlan, ledger: Ledger, evaluator: Evaluator, before_block: Callable[[], None]
 ) -> FrozenTrial | None:
     """Propose, score and tell one trial; None if there is no further point."""
-    start = time.perf_counter()
+    begun, start = time.monotonic(), time.perf_counter()
     proposal, source = _next(plan, ledger.trials)
     if proposal is None:
         return None
@@ -124,10 +125,14 @@ def _run_trial(
     if len(half):
         warn(f"trial {len(ledger.trials)} goes on behind {len(half)} blocks scored before")
     parts = partial(Part, blocks=half, before_block=before_block)
+    seconds = {"suggest": suggest}
     given = Outcome(
-        proposal.values, digest, source, (), None, "", {"suggest": suggest}, proposal.tags
+        proposal.values, digest, source, (), None, "", seconds, proposal.tags, begun=begun
     )
-    trial = ledger.tell(_score(given, recipe, plan, evaluator, ledger.trials, parts))
+    restart_peak()
+    outcome = _score(given, recipe, plan, evaluator, ledger.trials, parts)
+    held = {} if outcome.copied else peak_memory()
+    trial = ledger.tell(replace(outcome, memory=held))
     half.forget()
     return trial
 

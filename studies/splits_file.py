@@ -7,7 +7,7 @@ from typing import Any
 
 from merge_ops.atomic import write_text
 from merge_ops.errors import UserError
-from studies.journal import JOURNAL
+from studies.journal import has_ledger
 from studies.paths import SPLIT_FILE
 
 
@@ -32,7 +32,7 @@ def check_splits(out: Path, record: Mapping[str, Any]) -> None:
         UserError: the study began with other examples.
     """
     path = out / SPLIT_FILE
-    if path.is_file() and (out / JOURNAL).is_file():
+    if path.is_file() and has_ledger(out):
         try:
             before = json.loads(path.read_text(encoding="utf-8"))["objectives"]
         except (ValueError, KeyError, TypeError):

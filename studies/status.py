@@ -16,8 +16,9 @@ from search.feasibility import order, value_of
 from search.racing import STOPPED
 from studies.about import read_about, score_sets
 from studies.holder import Holder, holder
-from studies.journal import GLOBAL, JOURNAL, SEARCH, read_journal
+from studies.journal import GLOBAL, JOURNAL, SEARCH, has_ledger, read_ledger
 from studies.paths import RESULTS, TEST_READS
+from studies.place import PLACE
 from studies.trial_facts import scores_of, spent
 
 _RECENT = 20  # trials by which the pace is told
@@ -79,13 +80,15 @@ def read_status(folder: Path, now: float | None = None) -> Status:
         now: seconds since 1970, for the time that is left of a budget of time.
 
     Raises:
-        UserError: the folder is no study's, or its journal cannot be read.
+        UserError: the folder is no study's, or its ledger cannot be read.
     """
-    own, about, journal = holder(folder), read_about(folder), folder / JOURNAL
-    if not journal.is_file() and not about and own is None:
-        raise UserError(f"{folder}: a study's folder holds {JOURNAL}, but this one does not.")
+    own, about, begun = holder(folder), read_about(folder), has_ledger(folder)
+    if not begun and not about and own is None:
+        raise UserError(
+            f"{folder}: a study's folder holds {JOURNAL} or {PLACE}, but this one does not."
+        )
     # The lock is looked at first: a study that ends meanwhile is said to run, not to have failed.
-    content = read_journal(journal) if journal.is_file() else None
+    content = read_ledger(folder) if begun else None
     searches = {} if content is None else content.searches
     trials = searches.get(SEARCH, [])
     best = best_of(trials)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,8 @@ from search.feasibility import value_of
 from search.naming import WARM
 from search.racing import STOPPED
 
+ITEMS, MEMORY = "items", "memory"
+"""Attributes of a trial: how many items it was scored on, and the most bytes held for it."""
 GUARDS, FRONT = "guards", "front"
 """Attributes of a trial: how it stands to each guard, and the names of its several values."""
 COPY_OF = "copy_of"
@@ -64,16 +67,23 @@ def scores_of(trial: FrozenTrial) -> Stored:
 
 def examples_of(trial: FrozenTrial) -> int:
     """How many examples it was scored on; a stopped one on fewer than others, a copy on none."""
+    if ITEMS in trial.user_attrs:
+        return int(trial.user_attrs[ITEMS])
+    return _counted(trial)
+
+
+def _counted(trial: FrozenTrial) -> int:
+    """The same of a trial that does not say so: older ledgers' do not."""
     if is_copy(trial):
         return 0
     stopped = trial.user_attrs.get(STOPPED)
     if stopped is not None:
         return int(stopped)
-    return _items(trial.user_attrs.get("scores", "{}")) * int(trial.user_attrs.get(SEEDS, 1))
+    return _lengths(trial.user_attrs.get("scores", "{}")) * int(trial.user_attrs.get(SEEDS, 1))
 
 
 @lru_cache(maxsize=100_000)
-def _items(scores: str) -> int:
+def _lengths(scores: str) -> int:
     """Counted once a trial: the limits of a search are asked before each."""
     return sum(map(len, json.loads(scores).values()))
 
@@ -95,6 +105,11 @@ def spent(trial: FrozenTrial) -> float:
     return float(sum(trial.user_attrs.get("seconds", {}).values()))
 
 
+def _moment(local: datetime | None) -> str | None:
+    """In UTC, as events of a run tell it."""
+    return None if local is None else local.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
 def record(trial: FrozenTrial) -> dict[str, Any]:
     """The trial as plain data, for scripts; without its per-example scores."""
     value = value_of(trial)
@@ -106,7 +121,11 @@ def record(trial: FrozenTrial) -> dict[str, Any]:
         "guards": dict(guards_of(trial)),
         "figures": dict(figures_of(trial)),
         "params": trial.params,
+        "began": _moment(trial.datetime_start),
+        "ended": _moment(trial.datetime_complete),
         "seconds": trial.user_attrs["seconds"],
+        "memory": trial.user_attrs.get(MEMORY),
+        "items": examples_of(trial),
         "source": trial.user_attrs["source"],
         "digest": trial.user_attrs["digest"],
         "reason": trial.user_attrs.get("reason"),

@@ -24,6 +24,7 @@ from studies.setup import StudyFile, identities
 from studies.space_setup import make_space
 from studies.splits_file import check_splits
 from studies.statistics import attach
+from studies.storage_setup import address_of
 from studies.timing import Clock
 from studies.work import journal_of, sampler_of
 
@@ -113,7 +114,7 @@ def validate_study(
         tried(lambda: check_splits(study.out, data))
     models = tried(lambda: check_models(study))
     search = None if models is None else tried(lambda: _search(study, models))
-    state, told = _state(study), None
+    state, told = tried(lambda: _state(study)) or "cannot be told", None
     if not quick and not problems and objectives is not None:
         told = tried(lambda: _forecast(study, objectives, begun, clock))
     config = study.config
@@ -168,7 +169,15 @@ def _sizes(objectives: ObjectiveSet) -> dict[str, dict[str, int]]:
 
 
 def _state(study: StudyFile) -> str:
-    """Whether the study's folder is new, begun, or in use just now."""
+    """Whether the study's folder is new, begun, or in use just now.
+
+    Raises:
+        UserError: its trials lie, or shall lie, in a storage that cannot be reached.
+    """
+    if (address := address_of(study)) is not None:
+        from studies.storage import probe
+
+        probe(address)
     if holder(study.out) is not None:
         return "is running just now"
     trials = sum(map(len, journal_of(study).searches.values()))

@@ -13,7 +13,7 @@ from search.space import SearchSpace
 from search.warm_start import warm_points
 from studies.config import WarmStudy
 from studies.console import warn
-from studies.journal import JOURNAL, read_trials
+from studies.journal import has_ledger, read_trials
 from studies.paths import RECIPE
 from studies.setup import StudyFile
 
@@ -56,7 +56,9 @@ def _of_study(folder: Path, best: int, space: SearchSpace) -> Points:
     if not folder.is_dir():
         raise UserError(f"warm_start: there is no study in {folder}.")
     names = [d.name for d in space.dimensions()]
-    scored = [t for t in read_trials(folder) if value_of(t) is not None] if _begun(folder) else []
+    scored = (
+        [t for t in read_trials(folder) if value_of(t) is not None] if has_ledger(folder) else []
+    )
     if scored and set(scored[0].params) == set(names):
         ranked = sorted(scored, key=order)[:best]
         inside = [t for t in ranked if all(d.holds(t.params[d.name]) for d in space.dimensions())]
@@ -67,7 +69,3 @@ def _of_study(folder: Path, best: int, space: SearchSpace) -> Points:
         f"warm_start: {folder} searched other dimensions and has found no recipe yet; finish that "
         "study, or leave it out."
     )
-
-
-def _begun(folder: Path) -> bool:
-    return (folder / JOURNAL).is_file()

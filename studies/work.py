@@ -8,7 +8,7 @@ from search.samplers import resolve_sampler
 from search.space import SearchSpace
 from studies.comparison import parent_rows, published_rows
 from studies.duration import seconds
-from studies.journal import GLOBAL, JOURNAL, SEARCH, Journal, read_journal
+from studies.journal import GLOBAL, SEARCH, Journal, has_ledger, read_ledger
 from studies.objectives_setup import ObjectiveSet
 from studies.setup import StudyFile
 from studies.space_setup import make_space
@@ -97,8 +97,7 @@ def sampler_of(
 
 def journal_of(study: StudyFile) -> Journal:
     """What earlier runs left."""
-    path = study.out / JOURNAL
-    return read_journal(path) if path.is_file() else Journal()
+    return read_ledger(study.out) if has_ledger(study.out) else Journal()
 
 
 def _notes(study: StudyFile) -> list[str]:

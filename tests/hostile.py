@@ -57,6 +57,7 @@ STUDY: dict[str, Any] = {
     "compare": True,
     "seed": 0,
     "out": "runs/s",
+    "storage": "sqlite:///night.db",
     "tracking": {"enabled": True, "uri": "http://127.0.0.1:5000"},
     "runtime": {
         "device": "cpu",

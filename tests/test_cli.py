@@ -115,8 +115,14 @@ def test_a_mistake_in_a_study_file_is_one_line_with_its_place(
     [
         (("run", "none.yaml"), "none.yaml: there is no such file."),
         (("merge", "none.yaml", "--out", "x"), "none.yaml: there is no such file."),
-        (("trials", "."), ".: a study's folder holds ledger.journal, but this one does not."),
-        (("best", "."), ".: a study's folder holds ledger.journal, but this one does not."),
+        (
+            ("trials", "."),
+            ".: a study's folder holds ledger.journal or storage.json, but this one does not.",
+        ),
+        (
+            ("best", "."),
+            ".: a study's folder holds ledger.journal or storage.json, but this one does not.",
+        ),
         (("eval", "x.yaml", "--study", "s.yaml", "--split", "tests"), "--split must be one of"),
         (("ui", "."), "."),
     ],

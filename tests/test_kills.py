@@ -56,7 +56,7 @@ def seconds_of(path: Path) -> float:
 
 
 def facts(trial: FrozenTrial) -> tuple[object, ...]:
-    attributes = {k: v for k, v in trial.user_attrs.items() if k != "seconds"}
+    attributes = {k: v for k, v in trial.user_attrs.items() if k not in {"seconds", "memory"}}
     return trial.number, trial.value, trial.params, attributes
 
 

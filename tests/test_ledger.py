@@ -1,6 +1,8 @@
 """The ledger: whole trials, torn files, one writer, one study."""
 
 import time
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from search.dimension import Choice, Coordinate, Dimension
 from search.optuna_proposer import distribution
 from studies.ledger import JOURNAL, SEARCH, Ledger, Outcome, read_trials
 from studies.owner import sole_writer
+from studies.trial_facts import record
 
 DIMENSIONS = [Dimension("w", 0.0, 1.0, 0.5)]
 SETS = (ScoreSet("o", "micro", 1.0, (ExampleScore("x", 1.0, "c"), ExampleScore("y", 0.0, "c"))),)
@@ -137,5 +140,51 @@ def test_a_second_coordinator_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_ledger_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds ledger\.journal, but this one does not"):
+    with pytest.raises(
+        UserError, match=r"holds ledger\.journal or storage\.json, but this one does not"
+    ):
         read_trials(tmp_path)
+
+
+def test_a_trial_says_when_it_began_what_it_held_and_how_many_items_it_cost(
+    tmp_path: Path,
+) -> None:
+    ledger = Ledger(tmp_path, "search", DIMENSIONS)
+    first = ledger.tell(replace(outcome(0.1), memory={"host": 7}, begun=time.monotonic() - 90.0))
+    copied = ledger.tell(replace(outcome(0.2), copied=first, begun=time.monotonic()))
+    failed = ledger.tell(outcome(0.3, None))
+    stopped = ledger.tell(replace(outcome(0.4), stopped=1))
+    seeds = ledger.tell(replace(outcome(0.5), tags={"seeds": 3}))
+    assert read_trials(tmp_path) == [first, copied, failed, stopped, seeds]
+    assert first.duration is not None
+    assert 90.0 <= first.duration.total_seconds() < 100.0
+    told = [record(t) for t in ledger.trials]
+    assert [t["items"] for t in told] == [2, 0, 0, 1, 6]
+    assert [t["memory"] for t in told] == [{"host": 7}, None, None, None, None]
+    assert told[0]["seconds"]["record"] == 0
+    assert all(t["seconds"]["record"] > 0 for t in told[1:])
+    assert all(t["began"] <= t["ended"] for t in told)
+
+
+def test_a_clock_that_is_set_back_gives_no_trial_a_negative_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = time.monotonic()
+
+    class Back(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) - timedelta(hours=1)
+
+    monkeypatch.setattr("studies.ledger.datetime", Back)
+    told = Ledger(tmp_path, "search", DIMENSIONS).tell(replace(outcome(0.1), begun=begun))
+    assert told.duration is not None
+    assert 0 <= told.duration.total_seconds() < 10
+
+
+def test_trials_of_older_ledgers_still_say_how_many_items_they_cost() -> None:
+    old = {"digest": "d", "source": "tpe", "seconds": {"score": 1.0}, "scores": '{"o":[1.0,0.0]}'}
+    trial = create_trial(value=0.5, user_attrs=old)
+    assert (record(trial)["items"], record(trial)["memory"]) == (2, None)
+    assert record(create_trial(value=0.5, user_attrs={**old, "stopped": 1}))["items"] == 1
+    assert record(create_trial(value=0.5, user_attrs={**old, "copy_of": 0}))["items"] == 0

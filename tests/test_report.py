@@ -196,7 +196,9 @@ def test_a_study_without_a_score_has_a_report(tmp_path: Path, failed: bool) -> N
 
 
 def test_a_folder_that_is_no_studys_is_said_and_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds ledger\.journal, but this one does not"):
+    with pytest.raises(
+        UserError, match=r"holds ledger\.journal or storage\.json, but this one does not"
+    ):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -20,6 +20,7 @@ from studies.paths import RECIPE, RESULTS, TEST_READS
 from studies.run import run_study
 from studies.scoring import figures_of, score_once
 from studies.setup import read_study
+from studies.trial_facts import COPY_OF
 
 MakeStudy = Callable[..., Path]
 OTHERS = ("linear", "ties", "dare_linear")
@@ -292,4 +293,12 @@ def test_a_ledger_holds_whole_trials_only(
     trials = read_trials(reasoning[1])
     assert all(t.state.is_finished() for t in trials)
     assert isinstance(Ledger, type)
-    assert all(set(t.user_attrs["seconds"]) == {"suggest", "build", "score"} for t in trials)
+    assert all(
+        set(t.user_attrs["seconds"]) == {"suggest", "build", "score", "record"} for t in trials
+    )
+    assert all(t.user_attrs["memory"]["host"] > 2**20 for t in trials)
+    assert all(t.user_attrs["items"] > 0 for t in trials if COPY_OF not in t.user_attrs)
+    for trial in trials:
+        assert trial.duration is not None
+        told = trial.user_attrs["seconds"]
+        assert trial.duration.total_seconds() >= told["suggest"] + told["build"] + told["score"]

@@ -57,6 +57,7 @@ def test_one_worker_is_the_study_of_one_process(
             (t.params, t.value, [t.user_attrs.get(k) for k in keys], stage_of(t))
             for t in read_trials(study.out)
         ]
+        assert all(t.user_attrs["memory"]["host"] > 2**20 for t in read_trials(study.out))
         keys = ("winner", "rows", "refined", "self_check")
         found.append([told, *(results[key] for key in keys)])
         record = json.loads((study.out / EVALUATION).read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from merge_ops.errors import UserError
+from merge_ops.peak_memory import peak_memory, restart_peak
 from merge_ops.recipe import Recipe
 from objectives.objective import Objective
 from studies.console import warn
@@ -81,6 +82,7 @@ class Bench:
             UserError: the recipe is not of the resident models.
             ObjectiveError: the block cannot be scored.
         """
+        restart_peak()
         start = time.perf_counter()
         if piece.recipe != self._written:
             self._written = None  # whatever happens now, the old one is no longer there
@@ -90,7 +92,7 @@ class Bench:
         chosen = self.variants[piece.variant]
         evaluation = self.evaluator.evaluation([chosen[i] for i in piece.places])
         scores = evaluation.score(evaluation.blocks(piece.split)[piece.block])
-        return Answer(scores, built - start, time.perf_counter() - built)
+        return Answer(scores, built - start, time.perf_counter() - built, peak_memory())
 
 
 def open_bench(order: Order, root: str = "") -> Bench:

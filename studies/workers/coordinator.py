@@ -78,6 +78,7 @@ class Coordinator:
     _digests: dict[int, str] = field(default_factory=dict)
     _known: dict[str, list[FrozenTrial]] = field(default_factory=dict)
     _stores: dict[str, HalfScored] = field(default_factory=dict)
+    _began: dict[int, float] = field(default_factory=dict)
     _serials: set[int] = field(default_factory=set)
     _next_serial: int = 0
 
@@ -138,13 +139,14 @@ class Coordinator:
             return None
         if self.limits.trials is not None and len(trials) + len(pending) >= self.limits.trials:
             return None
-        start = time.perf_counter()
+        begun, start = time.monotonic(), time.perf_counter()
         proposal, source = self._propose(pending)
         if proposal is None:
             return None
         suggest = time.perf_counter() - start
         point = Pending(self._serial(), len(trials), proposal.values, proposal.tags)
         self._serials.add(point.serial)
+        self._began[point.serial] = begun
         asked = Asked(point, source, suggest)
         self.points.add(asked)
         return asked
@@ -167,6 +169,7 @@ class Coordinator:
         """The job of a point; one that cannot even begin becomes a failed trial."""
         recipe = self.plan.space.decode(asked.point.values)
         serial = asked.point.serial
+        self._began.setdefault(serial, time.monotonic())  # that of a point left by an earlier run
 
         racer = self.plan.racer
 
@@ -202,6 +205,7 @@ class Coordinator:
 
     def _tell(self, asked: Asked, outcome: Outcome) -> None:
         trial = self.ledger.tell(outcome)
+        del self._began[asked.point.serial]
         self._know(trial)
         self.on_trial(trial)
         self.points.told(asked.point.serial)
@@ -219,12 +223,15 @@ class Coordinator:
         point = asked.point
         digest = self._digests[point.serial]
         tags = {**point.tags, SERIAL: point.serial, AFTER: point.after}
-        seconds = {"suggest": asked.suggest}
-        return Outcome(point.values, digest, asked.source, (), None, "", seconds, tags)
+        seconds, begun = {"suggest": asked.suggest}, self._began[point.serial]
+        return Outcome(
+            point.values, digest, asked.source, (), None, "", seconds, tags, begun=begun
+        )
 
     def _outcome(self, asked: Asked, job: Job) -> Outcome:
         """What became of a point; one that could not be scored is a failed trial."""
         blank, worth = self._blank(asked), self._worth.pop(asked.point.serial, None)
+        blank = replace(blank, memory=job.memory)
         if job.reason:
             return replace(blank, reason=job.reason)
         scored = self.evaluator.scored(job)

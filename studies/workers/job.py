@@ -31,6 +31,7 @@ class Job:
         scores: results, by index.
         reason: why it failed, or an empty string.
         seconds: by phase, of all pieces.
+        memory: the most that a worker held for a piece of it, in bytes by place.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Job:
     scores: dict[int, BlockScores] = field(default_factory=dict)
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=lambda: {"build": 0.0, "score": 0.0})
+    memory: dict[str, int] = field(default_factory=dict)
     seeds: int = 1
     raced: bool = False
     _given: set[int] = field(default_factory=set)
@@ -86,6 +88,8 @@ class Job:
             return
         self.seconds["build"] += answer.build
         self.seconds["score"] += answer.score
+        for place, most in answer.memory.items():
+            self.memory[place] = max(most, self.memory.get(place, 0))
         self.scores[piece.index] = answer.scores
         self.keep(piece, answer)
         self._look()

@@ -1,7 +1,7 @@
 """What the coordinator needs of workers: idle ones, work for one of them, and what came of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from merge_ops.recipe import Recipe
@@ -44,11 +44,13 @@ class Answer:
         scores: by objective, in the order of `places`.
         build: seconds that writing the weights took; 0 where they were there.
         score: seconds that scoring took.
+        memory: the most bytes that the worker held meanwhile, as `merge_ops.peak_memory` says it.
     """
 
     scores: "BlockScores"
     build: float
     score: float
+    memory: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
