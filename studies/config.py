@@ -11,6 +11,7 @@ from search.warm_start import DEFAULT_GRIDS
 from studies.kinds import ObjectiveConfig
 from studies.search_config import SearchConfig
 from studies.strict import Count, Duration, Strict
+from studies.tracking_address import address_problem
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1)]
@@ -86,10 +87,18 @@ class RacingConfig(Strict):
 
 
 class Tracking(Strict):
-    """Where finished trials are mirrored."""
+    """Where finished trials are mirrored; `system_metrics: false` leaves the machine's out."""
 
     enabled: bool = True
     uri: str | None = None
+    system_metrics: bool | None = None
+
+    @field_validator("uri")
+    @classmethod
+    def _known(cls, uri: str | None) -> str | None:
+        if uri is not None and (problem := address_problem(uri)) is not None:
+            raise ValueError(problem)
+        return uri
 
 
 def _device(text: str) -> str:

@@ -42,12 +42,7 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     for key in () if whole else FREE:
         head, _, tail = key.partition(".")
         (settings[head] if tail else settings).pop(tail or head)
-    if settings["front"] is None:
-        settings.pop("front")
-    for objective in settings["objectives"]:  # keys that older studies did not know
-        for key in ("at_least", "parent"):
-            if objective[key] is None:
-                objective.pop(key)
+    _drop_unset(settings)
     named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
     settings["experts"] = [
         [identities[source.model], label]
@@ -63,6 +58,16 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     if study.template.statistics is not None:
         settings["statistics_sha256"] = study.template.statistics.sha256
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _drop_unset(settings: dict[str, Any]) -> None:
+    """Take out keys that are not set and that older studies did not know."""
+    known = [(settings, "front"), (settings.get("tracking", {}), "system_metrics")]
+    for objective in settings["objectives"]:
+        known += [(objective, "at_least"), (objective, "parent")]
+    for mapping, key in known:
+        if key in mapping and mapping[key] is None:
+            mapping.pop(key)
 
 
 def with_commits(recipe: Recipe) -> Recipe:
