@@ -5,8 +5,8 @@ Run: python benchmarks/search.py --overhead 1000x40 10000x300
 A ledger of so many trials (x dimensions), each with 600 per-example scores, is filled; the next
 few are suggested, told to the ledger and mirrored. Record: the main thread's CPU time from
 an outcome to a trial on disk, and of waking the mirror. Mirror: the CPU time of the tracker's own
-thread, beside the study, into MLflow's SQLite store; it is not waited for. In brackets
-behind suggestions what a study tells beforehand (`search/auto.py`).
+thread, beside the study, into MLflow's SQLite store, the trial's recipe included; it is not waited
+for. In brackets behind suggestions what a study tells beforehand (`search/auto.py`).
 """
 
 import tempfile
@@ -14,18 +14,24 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, median
+from typing import cast
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from merge_ops.recipe import Recipe, Source
 from objectives.records import ExampleScore, ScoreSet
 from search.auto import suggestion_seconds
+from search.depth import even_bands
 from search.dimension import Dimension
+from search.modules import WHOLE
 from search.optuna_proposer import distribution
 from search.proposer import Proposal
 from search.samplers import make_proposer
+from search.space import KnobRange, SearchSpace
 from studies.budget import Limits
 from studies.ledger import SEARCH, Ledger, Outcome
+from studies.particulars import Particulars, recipes_of
 from studies.tracking_sync import Experiment
 
 _TIMED, _ITEMS = 15, 600
@@ -43,7 +49,8 @@ def overhead(sizes: Sequence[str]) -> None:
 
 def _measure(count: int, width: int, items: int) -> list[str]:
     """Milliseconds of every column."""
-    dimensions = [Dimension(f"weight.{i}", 0.0, 1.5, 1.0) for i in range(width)]
+    space = _space(width)
+    dimensions = cast("list[Dimension]", space.dimensions())
     random = np.random.default_rng(0)
     proposer = make_proposer("cma", dimensions, 0)
     told: list[FrozenTrial] = []
@@ -51,7 +58,7 @@ def _measure(count: int, width: int, items: int) -> list[str]:
         told.append(_trial(number, proposer.propose(told), dimensions, items, random))
     with tempfile.TemporaryDirectory() as folder:
         record, trials = _record(Path(folder), told, dimensions, items)
-        mirror = _mirror(f"sqlite:///{folder}/mlflow.db", trials[-_TIMED:])
+        mirror = _mirror(f"sqlite:///{folder}/mlflow.db", trials[-_TIMED:], space)
     found = [f"{1000 * record:.1f}", f"{1000 * mirror:.1f}"]
     for name in ("cma", "tpe", "gp", "random"):
         if name == "gp" and count**2 * width > _GP_MOST:
@@ -63,6 +70,13 @@ def _measure(count: int, width: int, items: int) -> list[str]:
         expected = suggestion_seconds(name, width, count)
         found.append(f"{1000 * taken:.1f} ({1000 * expected:.0f})")
     return found
+
+
+def _space(width: int) -> SearchSpace:
+    """Of so many dimensions, an even number: two experts, each with a weight in every band."""
+    template = Recipe("task_arithmetic", (Source("v"), Source("m")), "base", target="v")
+    depth, ranges = even_bands(width // 2, width // 2), {"weight": KnobRange(0.0, 1.5)}
+    return SearchSpace(template, ("vlm", "math"), ranges, depth, WHOLE)
 
 
 def _trial(
@@ -106,9 +120,10 @@ def _record(
     return median(seconds[-_TIMED:]), ledger.trials
 
 
-def _mirror(uri: str, trials: Sequence[FrozenTrial]) -> float:
-    """Seconds that the tracker's thread takes to write one trial."""
-    experiment = Experiment(uri, "overhead", "ledger", {})
+def _mirror(uri: str, trials: Sequence[FrozenTrial], space: SearchSpace) -> float:
+    """Seconds that the tracker's thread takes to write one trial, its recipe included."""
+    text = recipes_of("overhead", space, Path(tempfile.gettempdir()))
+    experiment = Experiment(uri, "overhead", "ledger", {}, Particulars(recipe_of=text))
     return median(_timed(experiment, trial) for trial in trials)
 
 

@@ -12,6 +12,7 @@ from studies.kinds import ObjectiveConfig
 from studies.place import checked_address
 from studies.search_config import SearchConfig
 from studies.strict import Count, Duration, Strict
+from studies.tracking_address import address_problem
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Text = Annotated[str, Field(min_length=1)]
@@ -87,10 +88,18 @@ class RacingConfig(Strict):
 
 
 class Tracking(Strict):
-    """Where finished trials are mirrored."""
+    """Where finished trials are mirrored; `system_metrics: false` leaves the machine's out."""
 
     enabled: bool = True
     uri: str | None = None
+    system_metrics: bool | None = None
+
+    @field_validator("uri")
+    @classmethod
+    def _known(cls, uri: str | None) -> str | None:
+        if uri is not None and (problem := address_problem(uri)) is not None:
+            raise ValueError(problem)
+        return uri
 
 
 def _device(text: str) -> str:

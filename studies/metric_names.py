@@ -4,11 +4,12 @@ A slash would not do: charts of metrics with one stand in sections before all th
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from search.feasibility import value_of
-from studies.trial_facts import FRONT, figures_of, named_values
+from studies.trial_facts import FRONT, examples_of, figures_of, named_values
 
 MAIN = ("front", "score")
 """First words of the metrics that are columns of the table; categories would fill the screen."""
@@ -23,8 +24,43 @@ def trial_metrics(trial: FrozenTrial) -> dict[str, float]:
         **({} if score is None else {"score": score}),
         **_figures(figures_of(trial), "score", "slice"),
         **{f"seconds.{phase}": value for phase, value in seconds.items()},
+        **_spent(trial),
         **{f"violation.{name}": value for name, value in trial.constraints.items()},
     }
+
+
+def _spent(trial: FrozenTrial) -> dict[str, float]:
+    """Items scored, and memory at its peak in megabytes where the ledger has it."""
+    items = trial.user_attrs.get("items")
+    memory = trial.user_attrs.get("memory") or {}
+    return {
+        "spent.items": float(examples_of(trial) if items is None else items),
+        **{f"spent.memory.{k}_mb": n / 1e6 for k, n in memory.items() if n is not None},
+    }
+
+
+def sortable(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same under names whose numbers sort: `weight.math.02` beside `weight.math.15`.
+
+    A part of a name that is a number gets zeros in front, as far as the largest at its place
+    among names of the same first word has more figures.
+    """
+    widths: dict[tuple[str, int], int] = {}
+    for name in params:
+        first, *parts = name.split(".")
+        for place, part in enumerate(parts):
+            if part.isdecimal():
+                widths[first, place] = max(widths.get((first, place), 0), len(part))
+    padded: dict[str, Any] = {}
+    for name, value in params.items():
+        first, *parts = name.split(".")
+        filled = [
+            part.zfill(widths[first, place]) if part.isdecimal() else part
+            for place, part in enumerate(parts)
+        ]
+        key = ".".join([first, *filled])
+        padded[key] = value
+    return padded if len(padded) == len(params) else dict(params)  # two must not become one
 
 
 def end_metrics(score: float, figures: Mapping[str, float]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 from studies.console import warn
+from studies.particulars import Particulars
 from studies.setup import StudyFile
 from studies.tracking import Mirror, Summary, tracking_uri
 
@@ -23,10 +24,15 @@ class Mirrored:
         self.summary: Summary | None = None
         self._trials: Sequence[FrozenTrial] = ()
         self._mirror: Mirror | None = None
-        if study.config.tracking.enabled:
-            uri = tracking_uri(study.config.tracking.uri, study.out.parent)
+        self._advice = f"`mergetuna sync {study.out}` fills in the rest."
+        tracking = study.config.tracking
+        if tracking.enabled:
+            uri = tracking_uri(tracking.uri, study.out.parent)
             tags = {"study": study.config.name, "sampler": study.config.sampler}
-            self._mirror = Mirror(uri, study.config.name, lambda: self._trials, tags)
+            system = tracking.system_metrics is not False
+            self._mirror = Mirror(
+                uri, study.config.name, lambda: self._trials, tags, system=system
+            )
 
     def __enter__(self) -> "Mirrored":
         if self._mirror is not None:
@@ -39,7 +45,14 @@ class Mirrored:
             return
         status = self._mirror.finish(_PATIENCE if self.summary else _HASTE, self.summary)
         if not status.complete:
-            warn(f"tracking: {status}")
+            warn(f"tracking: {status}; {self._advice}")
+        elif status.refused:
+            warn(f"tracking: {status}.")
+
+    def describe(self, told: Particulars) -> None:
+        """Say what the study is, before `on_trial`."""
+        if self._mirror is not None:
+            self._mirror.describe(told)
 
     def on_trial(self, trials: Sequence[FrozenTrial]) -> None:
         """Let the tracker know of new trials."""

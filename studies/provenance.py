@@ -47,6 +47,7 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
     _drop_unset(settings, ("storage", "front"))
     for objective in settings["objectives"]:
         _drop_unset(objective, ("at_least", "parent"))
+    _drop_unset(settings.get("tracking", {}), ("system_metrics",))
     named = {key: settings.pop(key) for key in ("target", "base", "reward_head")}
     settings["experts"] = [
         [identities[source.model], label]
@@ -67,7 +68,7 @@ def study_digest(study: StudyFile, identities: Mapping[str, str], *, whole: bool
 def _drop_unset(settings: dict[str, Any], keys: Sequence[str]) -> None:
     """Take out keys that older studies did not know, so that their digests stay."""
     for key in keys:
-        if settings[key] is None:
+        if settings.get(key, ...) is None:
             settings.pop(key)
 
 

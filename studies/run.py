@@ -30,6 +30,7 @@ from studies.objectives_setup import make_objectives
 from studies.opening import opened
 from studies.owner import sole_writer
 from studies.parent_scores import ParentScores
+from studies.particulars import particulars
 from studies.progress import Progress
 from studies.provenance import study_digest
 from studies.racer_setup import make_racer
@@ -194,6 +195,7 @@ def _search(
                 mirror.on_trial(ledger.trials)
 
         if mirror is not None:
+            mirror.describe(particulars(study, space, evaluator.identities))
             mirror.on_trial(ledger.trials)
         limits = _limits(study, name, begun, trials)
         if isinstance(evaluator, Evaluator):

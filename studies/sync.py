@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, first_line
+from merge_ops.recipe_yaml import read_recipe
 from studies.changes import SETTINGS
 from studies.journal import read_trials
 from studies.metric_names import end_metrics
+from studies.particulars import Particulars, particulars, study_params
 from studies.paths import CHARTS, CHOICES, DEPTH, HISTORY, RECIPE, REPORT, RESULTS, TABLE
-from studies.tracking import reason_of, tracking_uri
-from studies.tracking_store import ledger_tag, without_password
-from studies.tracking_sync import Experiment, Summary
+from studies.tracking_address import address_problem, tracking_uri
+from studies.tracking_runs import milliseconds
+from studies.tracking_store import ledger_tag, reason_of, without_password
+from studies.tracking_summary import Summary
+from studies.tracking_sync import Experiment, started
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,7 @@ class Synced:
         trials: that the ledger holds.
         written: of these, how many the store lacked.
         summary: whether the study has ended, so that the run `summary` is up to date.
+        without: what the runs that were written lack, and why; empty if nothing.
     """
 
     uri: str
@@ -33,6 +39,7 @@ class Synced:
     trials: int
     written: int
     summary: bool
+    without: str = ""
 
 
 def sync(folder: Path, uri: str | None = None) -> Synced:
@@ -47,24 +54,80 @@ def sync(folder: Path, uri: str | None = None) -> Synced:
     """
     trials, settings = read_trials(folder), _settings(folder)
     store, name = _store(folder, settings, uri), str(settings["name"])
+    if (problem := address_problem(store)) is not None:
+        raise UserError(problem)
     ledger = ledger_tag(trials)
     if ledger is None:
         return Synced(without_password(store), name, 0, 0, summary=False)
     found = summary_of(folder)
+    lacking = ""
     try:
         experiment = Experiment(store, name, ledger, study_tags(settings))
+        if experiment.count < len(trials) or (found is not None and not experiment.ended):
+            told, lacking = _told(folder, settings)  # seconds, where nothing may be missing
+            experiment = Experiment(store, name, ledger, study_tags(settings), told)
         before = experiment.count
         for trial in trials:
             experiment.write(trial)
         if found is not None:
-            experiment.write_summary(found)
+            experiment.write_summary(found, started(trials[0]))
     except Exception as error:  # MLflow and its stores raise what they like
         raise UserError(
             f"{without_password(store)}: the trials could not be mirrored there: "
             f"{reason_of(error)}. What is there already stays; the same command goes on."
         ) from None
     written = experiment.count - before
-    return Synced(without_password(store), name, len(trials), written, found is not None)
+    if experiment.refused:
+        lacking = f"some recipes or inputs: {experiment.refused}"
+    told_store = without_password(store)
+    return Synced(told_store, name, len(trials), written, found is not None, lacking)
+
+
+def _told(folder: Path, settings: Mapping[str, Any]) -> tuple[Particulars, str]:
+    """The study's particulars, and what cannot be known of them, with the reason.
+
+    The search space is made from the study file and the headers of the models, as the study made
+    it; without them there are params alone.
+    """
+    try:
+        return _particulars(folder), ""
+    except Exception as error:  # models, files and libraries that are gone
+        params = Particulars(params=study_params(settings))
+        return params, f"recipes and inputs: {first_line(error)}"
+
+
+def _particulars(folder: Path) -> Particulars:
+    """The study's, from its file and the headers of its models.
+
+    Raises:
+        UserError: the file or a model is gone, or the file is not what the study began with.
+    """
+    from merge_ops.opening import open_models
+    from studies.about import read_about
+    from studies.changes import check_changes
+    from studies.setup import read_study
+    from studies.space_setup import make_space
+    from studies.statistics import attach
+
+    file = read_about(folder).get("file")
+    if not isinstance(file, str):
+        raise UserError(f"{folder}: it does not say where its study file lies")
+    study = replace(read_study(folder / file), out=folder.absolute())
+    check_changes(study, accept=True)
+    study = attach(study)
+    opened = open_models(study.template, [study.template.kept_from()])
+    names = tuple(tensor.name for tensor in opened.tensors)
+    space = make_space(study, opened.shared.layers, names)
+    return particulars(study, space, _sums(folder))
+
+
+def _sums(folder: Path) -> Mapping[str, str]:
+    """Sha256 of the models by reference, as the found recipe has them; empty without one."""
+    path = folder / RECIPE
+    if not path.is_file():
+        return {}
+    found = read_recipe(path).provenance.get("models_sha256", {})
+    return found if isinstance(found, dict) else {}
 
 
 def mirror_report(folder: Path, page: Path, pictures: Sequence[Path]) -> str | None:
@@ -115,7 +178,16 @@ def summary_of(folder: Path) -> Summary | None:
         end_metrics(found["score"]["value"], figures),
         [*pictures, *sorted((folder / CHARTS).glob("*.png"))],
         folder / REPORT,
+        _ended(results),
     )
+
+
+def _ended(results: Mapping[str, Any]) -> int | None:
+    """When the study ended, in milliseconds, as its results say."""
+    try:
+        return milliseconds(datetime.fromisoformat(results["created"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _store(folder: Path, settings: Mapping[str, Any], uri: str | None) -> str:

@@ -29,18 +29,24 @@ _SETTINGS = {
 }
 
 
-def open_client(uri: str) -> Any:
-    """An MLflow client that keeps quiet; importing MLflow takes seconds."""
+def import_quietly() -> Any:
+    """MLflow, told to keep quiet; importing it takes seconds."""
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
     warnings.filterwarnings("ignore", module=r"(mlflow|alembic|sqlalchemy)(\.|$)")
-    from mlflow import MlflowClient
+    import mlflow
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    return mlflow
+
+
+def open_client(uri: str) -> Any:
+    """An MLflow client that keeps quiet."""
+    mlflow = import_quietly()
     if (store := local_store(uri)) is not None:
         store.parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri)
+    return mlflow.MlflowClient(tracking_uri=uri)
 
 
 def local_store(uri: str) -> Path | None:
@@ -104,3 +110,12 @@ def ended(trial: FrozenTrial) -> datetime:
 def without_password(text: str) -> str:
     """The text with user and password taken out of every address in it."""
     return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a store failed, in one line without a password."""
+    cause = error  # the first link of the chain: it says most in least words
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    first = str(cause).strip().partition("\n")[0]
+    return without_password(f"{type(cause).__name__}: {first}")[:300]

@@ -1,55 +1,30 @@
 """What the tracker writes to MLflow: one flat run per finished trial, and one summary."""
 
-import re
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from search.racing import STOPPED
-from studies.metric_names import trial_metrics
-from studies.tracking_store import (
-    KIND,
-    LEDGER,
-    SUMMARY,
-    TRIAL,
-    ended,
-    open_client,
-    open_experiment,
-)
-from studies.trial_facts import COPY_OF, GUARDS, standing_of
+from studies.metric_names import sortable, trial_metrics
+from studies.particulars import Particulars
+from studies.system_metrics import Sample
+from studies.tracking_runs import FAILED, FINISHED, Runs, milliseconds
+from studies.tracking_store import TRIAL, ended, reason_of
+from studies.tracking_summary import Summary, SummaryRun
+from studies.trial_facts import COPY_OF, GUARDS, spent, standing_of
 
 _NUMBER = "trial"
 """Name of a tag."""
-_ENDED = {"FINISHED", "FAILED"}
+_ENDED = {FINISHED, FAILED}
 """Statuses of runs that are whole."""
 _TOLD = ("source", "digest", "reason", COPY_OF, STOPPED)
 """Attributes of trials that are tags too."""
 _LONGEST_TAG = 5000  # characters
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a study came to.
-
-    Attributes:
-        recipe_text: of the found recipe, as YAML.
-        table_text: of the comparison, as Markdown.
-        metrics: headline figures.
-        pictures: image files; one that does not exist is left out.
-        report: the page of the study, if it is written.
-    """
-
-    recipe_text: str
-    table_text: str
-    metrics: Mapping[str, float]
-    pictures: Sequence[Path] = ()
-    report: Path | None = None
+_RECIPE = "recipe.yaml"
+_PATIENCE = 3  # files that a store may refuse before no more are sent
 
 
 class Experiment:
@@ -59,104 +34,119 @@ class Experiment:
     was cut short and is completed by the next to come; trials whose runs are whole are left alone.
     After an error the object must be dropped for a new one, which looks again at what the store
     really holds.
+
+    Recipes and inputs are less than the rest: where the store takes runs but not those, the runs
+    are written without.
     """
 
-    def __init__(self, uri: str, name: str, ledger: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        name: str,
+        ledger: str,
+        tags: Mapping[str, str],
+        told: Particulars = Particulars(),  # noqa: B008 (frozen)
+    ) -> None:
         """Open or begin the experiment `name` in the store at `uri`."""
-        self._client = open_client(uri)
-        self._id = open_experiment(self._client, uri, name)
-        self._tags = {**tags, LEDGER: ledger}
+        self._runs = Runs(uri, name, ledger, tags)
+        self._told = told
         self._done: set[int] = set()
-        self._half: dict[int, str] = {}
+        self._half: dict[int, Any] = {}
+        self._refused = 0
+        self._reason = ""
         self._find()
+        self._summary = SummaryRun(self._runs, told, self._attempt)
 
     @property
     def count(self) -> int:
         """How many trials the store holds."""
         return len(self._done)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the store holds the summary of a study that ended."""
+        return self._summary.ended
+
+    @property
+    def refused(self) -> str:
+        """Why recipes or inputs were refused; empty if none was."""
+        return self._reason
+
     def write(self, trial: FrozenTrial) -> None:
         """Write a trial, unless it is still running or its run is done."""
         if not trial.state.is_finished() or trial.number in self._done:
             return
-        seconds = trial.user_attrs.get("seconds", {})
-        end = ended(trial)
-        stamp = _milliseconds(end)
-        run = self._half.pop(trial.number, None) or self._create(
+        stamp = milliseconds(ended(trial))
+        run = self._half.pop(trial.number, None) or self._runs.create(
+            TRIAL,
             f"trial-{trial.number:04d}",
-            _milliseconds(end - timedelta(seconds=sum(seconds.values()))),
-            {KIND: TRIAL, _NUMBER: str(trial.number), **_facts(trial)},
+            started(trial),
+            {_NUMBER: str(trial.number), **_facts(trial)},
         )
+        if (recipe_of := self._told.recipe_of) is not None:
+            address = run.info.artifact_uri
+            self._attempt(lambda: self._runs.keep_text(address, recipe_of(trial), _RECIPE))
         complete = trial.state is TrialState.COMPLETE
-        self._log(run, trial.params, trial_metrics(trial), stamp)
-        self._client.set_terminated(run, "FINISHED" if complete else "FAILED", end_time=stamp)
+        own = run.info.run_id
+        self._runs.log(own, sortable(trial.params), trial_metrics(trial), stamp)
+        self._runs.client.set_terminated(own, FINISHED if complete else FAILED, end_time=stamp)
         self._done.add(trial.number)
 
-    def write_summary(self, summary: Summary) -> None:
-        """Write the run `summary`, or bring it up to date."""
-        now = int(time.time() * 1000)
-        known = self._search(SUMMARY)
-        tags = {KIND: SUMMARY}
-        run = known[0].info.run_id if known else self._create(SUMMARY, now, tags)
-        self._log(run, {}, summary.metrics, now)
-        self._client.log_text(run, summary.recipe_text, "recipe.yaml")
-        self._client.log_text(run, summary.table_text, "results.md")
-        self._log_files(run, summary.report, summary.pictures)
-        self._client.set_terminated(run, "FINISHED", end_time=now)
+    def begin_summary(self, start: int) -> None:
+        """Let the run `summary` stand as running, since a time in milliseconds."""
+        self._summary.begin(start)
+
+    def sample(self, samples: Sequence[Sample]) -> None:
+        """Add figures of the system to the run `summary`, which must have begun."""
+        self._summary.sample(samples)
+
+    def stop_summary(self) -> None:
+        """The study was stopped before its end."""
+        self._summary.stop()
+
+    def write_summary(self, summary: Summary, start: int) -> None:
+        """Write the run `summary`, or bring it up to date.
+
+        Args:
+            summary: what the study came to.
+            start: of the study in milliseconds, where the store has no such run yet.
+        """
+        self._summary.end(summary, start)
 
     def write_report(self, page: Path, pictures: Sequence[Path]) -> bool:
-        """Put a report beside the summary; whether there is a summary."""
-        known = self._search(SUMMARY)
-        if known:
-            self._log_files(known[0].info.run_id, page, pictures)
-        return bool(known)
+        """Put a report beside the summary; whether there is a summary of a study that ended."""
+        if self._summary.ended:
+            self._summary.keep(page, pictures)
+        return self._summary.ended
 
-    def _log_files(self, run: str, page: Path | None, pictures: Sequence[Path]) -> None:
-        """Those that exist."""
-        for picture in pictures:
-            if picture.is_file():
-                self._client.log_artifact(run, str(picture), "figures")
-        if page is not None and page.is_file():
-            self._client.log_artifact(run, str(page))
+    def _attempt(self, task: Callable[[], None]) -> None:
+        """Do what may be refused; whoever calls goes on with what may not, and so sees outages."""
+        if self._refused >= _PATIENCE:
+            return
+        try:
+            task()
+        except Exception as error:  # a store of files raises what it likes
+            self._refused += 1
+            self._reason = reason_of(error)
 
     def _find(self) -> None:
         """Read which trials' runs are done and which were cut short; drop doubles."""
-        runs = self._search(TRIAL)
+        runs = self._runs.find(TRIAL)
         self._done = {int(r.data.tags[_NUMBER]) for r in runs if r.info.status in _ENDED}
         for run in runs:
             number = int(run.data.tags[_NUMBER])
             if run.info.status in _ENDED:
                 continue
             if number in self._done or number in self._half:
-                self._client.delete_run(run.info.run_id)
+                self._runs.client.delete_run(run.info.run_id)
             else:
-                self._half[number] = run.info.run_id
+                self._half[number] = run
 
-    def _search(self, kind: str) -> list[Any]:
-        """All of this ledger's runs of one kind."""
-        text = f"tags.{LEDGER} = '{self._tags[LEDGER]}' and tags.{KIND} = '{kind}'"
-        found, token = [], None
-        while True:
-            page = self._client.search_runs([self._id], text, max_results=1000, page_token=token)
-            found += list(page)
-            token = page.token
-            if not token:
-                return found
 
-    def _create(self, name: str, start: int, tags: Mapping[str, str]) -> str:
-        tags = {**self._tags, **tags}
-        run = self._client.create_run(self._id, start_time=start, run_name=name, tags=tags)
-        return str(run.info.run_id)
-
-    def _log(
-        self, run: str, params: Mapping[str, Any], metrics: Mapping[str, float], stamp: int
-    ) -> None:
-        """The client sends many in parts."""
-        from mlflow.entities import Metric, Param
-
-        own = [Param(key, str(value)) for key, value in _named(params).items()]
-        figures = [Metric(key, value, stamp, 0) for key, value in _named(metrics).items()]
-        self._client.log_batch(run, metrics=figures, params=own)
+def started(trial: FrozenTrial) -> int:
+    """When a trial began, in milliseconds, by the seconds that it took."""
+    begun: datetime = ended(trial) - timedelta(seconds=spent(trial))
+    return milliseconds(begun)
 
 
 def _facts(trial: FrozenTrial) -> dict[str, str]:
@@ -165,25 +155,3 @@ def _facts(trial: FrozenTrial) -> dict[str, str]:
     facts = {str(key): str(trial.user_attrs[key])[:_LONGEST_TAG] for key in known}
     guards = {GUARDS: standing} if (standing := standing_of(trial)) else {}
     return {"state": trial.state.name} | facts | guards
-
-
-@lru_cache(maxsize=10_000)
-def _clean(name: str) -> str:
-    """A name that MLflow accepts: no odd characters, no empty path parts."""
-    parts = re.sub(r"[^\w/.\- :]", "_", name).split("/")
-    return "/".join(part for part in parts if part not in {"", ".", ".."})[:240] or "_"
-
-
-def _named(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values under names that MLflow accepts, each its own."""
-    named: dict[str, Any] = {}
-    for name, value in values.items():
-        key = _clean(name)
-        while key in named:
-            key += "_"
-        named[key] = value
-    return named
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

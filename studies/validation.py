@@ -26,6 +26,8 @@ from studies.splits_file import check_splits
 from studies.statistics import attach
 from studies.storage_setup import address_of
 from studies.timing import Clock
+from studies.tracking_address import address_problem, silent, tracking_uri
+from studies.tracking_store import without_password
 from studies.work import journal_of, sampler_of
 
 Found = TypeVar("Found")
@@ -131,9 +133,24 @@ def validate_study(
         search=search or {},
         memory=() if models is None else models.memory,
         estimate=told,
-        warnings=() if models is None else models.warnings,
+        warnings=(*(() if models is None else models.warnings), *_tracker(study)),
         problems=tuple(problems),
     )
+
+
+def _tracker(study: StudyFile) -> list[str]:
+    """A word where trials would be mirrored to a store that does not answer now."""
+    if not study.config.tracking.enabled:
+        return []
+    uri = tracking_uri(study.config.tracking.uri, study.out.parent)
+    reason = address_problem(uri) or silent(uri)
+    if reason is None:
+        return []
+    shown = without_password(uri)
+    return [
+        f"tracking: {shown} does not answer ({reason}); the study runs all the same, and "
+        f"`mergetuna sync {study.out}` fills in its trials later"
+    ]
 
 
 def _forecast(

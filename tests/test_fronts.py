@@ -306,7 +306,7 @@ def test_mlflow_gets_a_metric_for_each_value(
     experiment = Experiment(f"sqlite:///{tmp_path}/mlflow.db", "front", "x", {})
     one = read_trials(out)[0]
     experiment.write(one)
-    (run,) = experiment._search("trial")
+    (run,) = experiment._runs.find("trial")
     for name, value in zip(("reasoning", "perception"), one.values, strict=True):
         assert run.data.metrics[f"front.{name}"] == pytest.approx(value)
     assert run.data.metrics["score"] == pytest.approx(sum(one.values) / 2)

@@ -50,7 +50,9 @@ def test_what_is_missing_is_written_and_a_second_time_nothing(store: Store) -> N
         "trials": 5,
         "written": 3,
         "summary": True,
+        "without": found["without"],
     }
+    assert "does not say where its study file lies" in str(found["without"])
     runs = store.runs("filled")
     assert sorted(runs) == ["summary", *(f"trial-{n:04d}" for n in range(5))]
     expected = {"test": 0.5, "test.vqa": 0.5, "test_slice.vqa.kind 0": 0.25}

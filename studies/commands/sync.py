@@ -24,7 +24,7 @@ def sync(
 
     from rich.markup import escape
 
-    from studies.console import say, say_json
+    from studies.console import say, say_json, warn
     from studies.sync import sync as fill_in
 
     done = fill_in(folder, uri)
@@ -34,3 +34,5 @@ def sync(
     text = f"{done.written} of {done.trials} trials were missing and are written"
     summary = "; the summary is up to date" if done.summary else ""
     say(escape(f"{done.uri}, experiment {done.experiment}: {text}{summary}"))
+    if done.without:
+        warn(f"written without {done.without}")

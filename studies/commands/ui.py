@@ -67,8 +67,8 @@ def _route(folder: Path) -> str:
         place = f"MLFLOW_TRACKING_URI is {elsewhere}; or see" if elsewhere else "see"
         raise UserError(
             f"{store}: holds none of the trials of {folder}. Trials that are tracked elsewhere "
-            f"({place} `tracking.uri` in the study file) are shown there. Otherwise run the study "
-            "again with tracking on: trials that are scored already are only copied."
+            f"({place} `tracking.uri` in the study file) are shown there. To have them here: "
+            f"mergetuna sync {folder} --uri sqlite:///{store}"
         )
     return found
 
