@@ -1,4 +1,4 @@
-"""How much memory is free, on a device and on the host."""
+"""How much memory is free and in use, on devices and on the host."""
 
 from pathlib import Path
 
@@ -18,6 +18,20 @@ def free_memory(device: torch.device) -> int:
     import psutil
 
     return min(int(psutil.virtual_memory().available), _left_in_container())
+
+
+def process_memory() -> int:
+    """Bytes of main memory that this process holds."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def device_memory() -> list[tuple[str, int, int]]:
+    """Name, bytes in use by anybody and bytes in all of the GPUs that this process has used."""
+    known = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    pairs = {i: torch.cuda.mem_get_info(i) for i in known if torch.cuda.memory_reserved(i)}
+    return [(f"cuda:{i}", total - free, total) for i, (free, total) in pairs.items()]
 
 
 def _left_in_container() -> int:

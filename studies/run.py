@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from search.feasibility import value_of
 from search.samplers import ONLY, make_proposer, resolve_sampler
-from studies.about import write_about
+from studies.about import read_about, write_about
 from studies.budget import Limits
 from studies.changes import check_changes, keep_settings
 from studies.config import Budget
@@ -187,7 +187,8 @@ def _search(
         seeds=config.search.average_seeds or 1,
     )
     title = f"{config.name}, {name} ({len(dimensions)} dimensions, {sampler})"
-    with Progress(name, title, ledger.trials, trials) as progress:
+    limits = _limits(study, name, begun, trials)
+    with Progress(name, title, ledger.trials, limits, read_about(study.out)) as progress:
 
         def on_trial(trial: FrozenTrial) -> None:
             progress.on_trial(trial)
@@ -197,7 +198,6 @@ def _search(
         if mirror is not None:
             mirror.describe(particulars(study, space, evaluator.identities))
             mirror.on_trial(ledger.trials)
-        limits = _limits(study, name, begun, trials)
         if isinstance(evaluator, Evaluator):
             ended = run_search(plan, ledger, evaluator, limits, interruption, on_trial)
         else:

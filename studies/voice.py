@@ -1,6 +1,7 @@
 """How a run speaks: lines and bars for a person, nothing, or one JSON object an event."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -60,5 +61,5 @@ def spoken_to() -> bool:
 
 
 def draws() -> bool:
-    """Whether progress may be drawn over and over: a person sits at a terminal."""
-    return _voice == "lines" and sys.stderr.isatty()
+    """Whether progress may be drawn over and over: a person sits at a terminal that can."""
+    return _voice == "lines" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"

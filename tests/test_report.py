@@ -105,7 +105,7 @@ def test_what_selection_overstated_is_told_for_each_finalist(
     for finalist, cells in zip(results["finalists"], table[1:], strict=True):
         selection, confirm = finalist["selection"], finalist["confirm"]
         expected = [f"{100 * v:.1f}" for v in (selection, confirm)]
-        assert cells[1:4] == [*expected, f"{100 * (selection - confirm):+.1f}"]
+        assert cells[1:4] == [f"{100 * (selection - confirm):+.1f}", *expected]
 
 
 def test_coefficients_are_those_of_the_found_recipe(

@@ -1,4 +1,4 @@
-"""`mergetuna ui` in a real browser: the page lists every trial by name, with its score."""
+"""`mergetuna ui` in a real browser: the pages list and draw every trial of a demo study."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,27 +15,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from objectives.records import ExampleScore, ScoreSet
-from search.dimension import Dimension
-from studies.ledger import SEARCH, Ledger, Outcome
-from studies.tracking import Mirror, Summary, tracking_uri
+from search.feasibility import value_of
+from studies.journal import read_trials
+from studies.run import run_study
+from studies.setup import read_study
+from tests.browsing import PATIENCE_S, browsed
 
 pytestmark = pytest.mark.browser
 
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1900,1600",  # the page holds only the rows and columns in sight
-    "--virtual-time-budget=30000",
-)
-PATIENCE_S = 90.0
-SCORES = (0.25, 0.75, None, 0.5)
+SIZE = 1900, 1600  # the page holds only the rows and columns in sight
+TRIALS = 5
 COMMAND = "import studies.cli as c; c.main()"
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr"}
 
@@ -75,25 +64,22 @@ class Grid(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study's folder whose trials are mirrored to the store beside it."""
-    folder = tmp_path_factory.mktemp("runs") / "shown"
-    folder.mkdir()
-    ledger = Ledger(folder, SEARCH, [Dimension("weight", 0.0, 9.0, 0.0)])
-    for number, score in enumerate(SCORES):
-        scores = ScoreSet("vqa", "micro", 1.0, (ExampleScore("0", score or 0.0, "colours"),))
-        sets = () if score is None else (scores,)
-        point = {"weight": float(number)}
-        ledger.tell(Outcome(point, "d", "warm start", sets, score, "why", {"score": 1.0}))
-    summary = Summary("method: linear\n", "", {"test.vqa": 0.5})
+def study(small_study: Callable[..., Path]) -> Path:
+    """The folder of a demo study that has ended, mirrored to the store beside it."""
+    file = small_study(
+        "reasoning", out="shown", trials=TRIALS, warm_start=[], tracking={"enabled": True}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        uri = tracking_uri(None, folder.parent)
-    mirror = Mirror(uri, "shown", lambda: ledger.trials, {})
-    mirror.start()
-    status = mirror.finish(120.0, summary)
-    assert status.complete, status
-    return folder
+        checked = read_study(file)
+        run_study(checked)
+    return checked.out
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of MLflow's pages are left, to be looked at."""
+    return tmp_path_factory.mktemp("pictures-of-mlflow")
 
 
 @contextmanager
@@ -139,53 +125,74 @@ def address(printed: str, what: str) -> str:
     return found[1]
 
 
-def browsed(browser: str, page: str, profile: Path, *options: str) -> str:
-    own = [*OPTIONS, f"--user-data-dir={profile}", *options]
-    done = subprocess.run([browser, *own, page], capture_output=True, timeout=PATIENCE_S)
-    return done.stdout.decode(errors="replace")
+def vivid(picture: Path) -> int:
+    """Pixels in a strong colour below the page's own bars and buttons."""
+    with Image.open(picture) as image:
+        assert image.size == SIZE
+        colours = image.convert("RGB").crop((600, 400, *SIZE)).getcolors(10**7)
+    assert colours is not None
+    return sum(n for n, c in colours if isinstance(c, tuple) and max(c) - min(c) > 80)
 
 
-def shown_by(browser: str, page: str, profile: Path) -> dict[str, str]:
+def shown_in(page: str) -> dict[str, str]:
     """Score by run name, in the order of the page."""
     grid = Grid()
-    grid.feed(browsed(browser, page, profile, "--dump-dom"))
+    grid.feed(page)
     name, score = "attributes.`Run Name`", "metrics.`score`"
     rows = [row for row in grid.rows.values() if name in row]
     return {re.sub("#[0-9a-f]{6}", "", r[name]).strip(): r.get(score, "?") for r in rows}
 
 
+def looked_at(
+    browser: str, page: str, picture: Path, profiles: Path, seen: Callable[[str], bool]
+) -> str:
+    """The page's document and its picture, as soon as what is waited for is in both."""
+    text, attempt, deadline = "", 0, time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        attempt += 1
+        text = browsed(browser, page, profiles / f"profile{attempt}", SIZE, picture)
+        if seen(text):
+            break
+    return text
+
+
 def test_the_page_lists_every_trial_with_its_score(
-    browser: str, printed: str, tmp_path: Path
+    browser: str, printed: str, study: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    expected = {
-        **{f"trial-{n:04d}": "-" if s is None else str(s) for n, s in enumerate(SCORES)},
-        "summary": "-",
-    }
-    shown: dict[str, str] = {}
-    deadline, attempt = time.monotonic() + PATIENCE_S, 0
-    while shown != expected and time.monotonic() < deadline:
-        attempt += 1
-        shown = shown_by(browser, address(printed, "trials"), tmp_path / f"profile{attempt}")
-    assert shown == expected
-    assert list(shown)[:3] == ["trial-0001", "trial-0003", "trial-0000"], "not the best first"
+    scores = {f"trial-{t.number:04d}": value_of(t) for t in read_trials(study)}
+    assert len(scores) == TRIALS
+    names = {*scores, "summary"}
+    text = looked_at(
+        browser,
+        address(printed, "trials"),
+        pictures / "mlflow-runs.png",
+        tmp_path,
+        lambda page: shown_in(page).keys() == names,
+    )
+    shown = shown_in(text)
+    assert shown.keys() == names
+    assert shown.pop("summary") == "-"
+    assert {k: float(v) for k, v in shown.items()} == pytest.approx(scores, abs=0.001)
+    ordered = [float(v) for v in shown.values()]
+    assert ordered == sorted(ordered, reverse=True), "not the best first"
 
 
-def test_the_charts_show_the_score_first(browser: str, printed: str, tmp_path: Path) -> None:
+def test_the_charts_show_the_score_first(
+    browser: str, printed: str, pictures: Path, tmp_path: Path
+) -> None:
     """In one section, for those with a name would stand before all charts without."""
-    expected = ["score", "score.vqa", "seconds.score", "slice.vqa.colours"]
-    page, titles, attempt = address(printed, "charts"), list[str](), 0
-    deadline = time.monotonic() + PATIENCE_S
-    while titles[: len(expected)] != expected and time.monotonic() < deadline:
-        attempt += 1
-        text = browsed(browser, page, tmp_path / f"profile{attempt}", "--dump-dom")
-        titles = re.findall(r'<h4 [^>]*title="([^"]+)"', text)
-    assert titles[: len(expected)] == expected
-    assert set(titles[len(expected) :]) <= {"spent.items", "test", "test.vqa"}
-    picture = tmp_path / "charts.png"
-    browsed(browser, page, tmp_path / "last", f"--screenshot={picture}")
-    with Image.open(picture) as image:
-        assert image.size == (1900, 1600)
-        bars = image.convert("RGB").crop((600, 400, 1900, 900)).getcolors(10**6)
-    assert bars is not None
-    vivid = [n for n, c in bars if isinstance(c, tuple) and max(c) - min(c) > 80]
-    assert sum(vivid) > 5000, "no bar is drawn"
+    picture = pictures / "mlflow-charts.png"
+
+    def titles(page: str) -> list[str]:
+        return re.findall(r'<h4 [^>]*title="([^"]+)"', page)
+
+    expected = ["score", "score.perception", "score.reasoning"]
+    text = looked_at(
+        browser,
+        address(printed, "charts"),
+        picture,
+        tmp_path,
+        lambda page: titles(page)[:3] == expected and vivid(picture) > 5000,
+    )
+    assert titles(text)[:3] == expected
+    assert vivid(picture) > 5000, "no bar is drawn"

@@ -1,5 +1,6 @@
 """Pieces of HTML: tables, charts with their words, folded data, commands."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -21,7 +22,7 @@ def table(
         caption: above it, as text.
         marked: rows that stand out.
     """
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in columns)
+    head = "".join(f'<th scope="col">{_bounds(title)}</th>' for title in columns)
     lines = []
     for i, row in enumerate(rows):
         first, *rest = row
@@ -37,7 +38,15 @@ def table(
 
 def _cell(text: str) -> str:
     first, _, second = text.partition("\n")
-    return escape(first) + (f"<small>{escape(second)}</small>" if second else "")
+    return _bounds(first) + (f"<small>{_bounds(second)}</small>" if second else "")
+
+
+def _bounds(text: str) -> str:
+    """A figure and its interval (a title and its count), the one below the other on a phone."""
+    found = re.fullmatch(r"(.+? )([\[(].*)", text)
+    if found is None:
+        return escape(text)
+    return f'{escape(found[1])}<span class="bounds">{escape(found[2])}</span>'
 
 
 def figure(chart: Chart) -> str:

@@ -84,11 +84,11 @@ def overstated(results: Mapping[str, Any]) -> str:
     rows = [
         (
             f"trial {f['trial']}" + (", the winner" if i == 0 else ""),
+            f"{100 * (f['selection'] - f['confirm']):+.1f}",
             percent(f["selection"]),
             percent(f["confirm"]),
-            f"{100 * (f['selection'] - f['confirm']):+.1f}",
-            interval(test) if i == 0 else "",
             *([percent(f["shrunken"])] if believed else []),
+            interval(test) if i == 0 else "",
         )
         for i, f in enumerate(finalists)
     ]
@@ -99,7 +99,7 @@ def overstated(results: Mapping[str, Any]) -> str:
         + (" (a negative figure: it did not)." if mean < 0 else ".")
     )
     shrunk = ("selection, shrunken %",) if believed else ()
-    titles = ("finalist", "selection %", "confirm %", "overstated", "test % [95 %]", *shrunk)
+    titles = ("finalist", "overstated", "selection %", "confirm %", *shrunk, "test % [95 %]")
     return paragraph(text) + table(titles, rows, marked=frozenset({0}))
 
 

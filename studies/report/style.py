@@ -20,19 +20,26 @@ ul{padding-left:1.2rem}
 figure{margin:0}
 figure.broad{grid-column:1/-1}
 .chart svg{display:block;width:100%;height:auto}
-table{border-collapse:collapse;font-size:.87rem;font-variant-numeric:tabular-nums;margin:.6rem 0}
+table{border-collapse:separate;border-spacing:0;font-size:.87rem;
+font-variant-numeric:tabular-nums;margin:.6rem 0}
 caption{text-align:left;font-weight:600}
 th,td{padding:.3rem .6rem;text-align:right;vertical-align:top;white-space:nowrap;
 border-bottom:1px solid var(--line);overflow-wrap:normal}
 th:first-child,td:first-child{text-align:left}
+.wide th:first-child{position:sticky;left:0;z-index:1;background:var(--paper)}
+.wide tr.found th:first-child{background:var(--panel)}
 tbody th{font-weight:400;white-space:normal;min-width:8rem}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom;white-space:normal}
 tr.found{background:var(--panel)}tr.found th,tr.found td{font-weight:600}
-td small{display:block;color:var(--soft);font-size:.78rem}
+.bounds{white-space:nowrap}td small{display:block;color:var(--soft);font-size:.78rem}
 details{margin:.4rem 0}summary{cursor:pointer;color:var(--soft)}
 pre{background:var(--panel);padding:.75rem;border-radius:.4rem;overflow-x:auto;font-size:.87rem}
 footer{margin-top:3rem;border-top:1px solid var(--line);font-size:.87rem}
 :focus-visible{outline:2px solid var(--mark);outline-offset:2px}
+@media (max-width:40rem){body{padding:.75rem}th,td{padding:.3rem .4rem}
+pre{white-space:pre-wrap}tbody th{min-width:6.5rem;max-width:8rem}
+.bounds{display:block;font-size:.78rem}
+small .bounds{font-size:inherit}.wide th:first-child{box-shadow:1px 0 var(--line)}}
 @media print{:root{color-scheme:light}
 :root{--ink:#000;--soft:#444;--line:#bbb;--paper:#fff;--panel:#f2f2f2;--warn:#eee}
 body{max-width:none;padding:0;font-size:10pt}figure,table,tr,pre,li{break-inside:avoid}
@@ -40,6 +47,8 @@ h2{break-after:avoid}.wide,pre{overflow:visible}
 .charts{grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.8rem}
 .chart{min-width:0!important}figcaption{font-size:8.5pt}figure details:not([open]){display:none}
 details::details-content{content-visibility:visible;height:auto}
-table{font-size:7.5pt}th,td{white-space:normal;padding:.15rem .3rem}td small{font-size:6.5pt}
+table{font-size:7.5pt}
+.wide th:first-child{position:static}th,td{white-space:normal;padding:.15rem .3rem}
+td small{font-size:6.5pt}
 pre{white-space:pre-wrap}}
 """
