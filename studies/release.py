@@ -13,8 +13,9 @@ from merge_ops.runtime import Runtime
 from studies.console import warn
 from studies.export import SHARD_SIZE, build_checkpoint, check_models
 from studies.lineage import LINEAGE, lineage
-from studies.paths import RECIPE, REPORT
+from studies.paths import RECIPE
 from studies.report.page import write_report
+from studies.report.place import own_place
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -66,7 +67,7 @@ def release(
             reward_code=reward_code,
             overwrite=True,
         )
-        write_report(folder, scratch / REPORT)
+        write_report(folder, own_place(scratch))
         text = json.dumps(made_of, indent=1)
         (scratch / LINEAGE).write_text(text + "\n", encoding="utf-8")
 

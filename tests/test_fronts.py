@@ -31,6 +31,7 @@ from studies.budget import Limits
 from studies.front_figures import compare_room, covered
 from studies.ledger import read_trials
 from studies.report.page import write_report
+from studies.report.place import own_place
 from studies.run import run_study
 from studies.setup import read_study
 from studies.status import read_status
@@ -285,7 +286,7 @@ def test_the_report_shows_the_front_with_parents_and_its_hypervolume(
     front: tuple[dict[str, Any], Path, Path], tmp_path: Path
 ) -> None:
     results, out, _ = front
-    written = write_report(out, tmp_path / "page.html")
+    written = write_report(out, own_place(tmp_path))
     names = [picture.stem for picture in written.pictures]
     assert {"hypervolume", "front-0", "front-0-confirm"} <= set(names)
     page = Page(written.page.read_text())
