@@ -54,6 +54,7 @@ def release(
             f"(`mergetuna status {folder}`)."
         )
     check_free(out, overwrite=overwrite)
+    runtime = Runtime(device, report=warn)
     recipe = read_recipe(path)
     check_models(recipe, out)
     made_of = lineage(folder, recipe)
@@ -61,7 +62,7 @@ def release(
         build_checkpoint(
             path,
             scratch,
-            runtime=Runtime(device, report=warn),
+            runtime=runtime,
             dtype=dtype,
             shard_size=shard_size,
             reward_code=reward_code,

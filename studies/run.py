@@ -25,6 +25,7 @@ from studies.interruption import Interruption
 from studies.journal import GLOBAL, SEARCH
 from studies.ledger import Ledger
 from studies.mirrored import Mirrored
+from studies.model_setup import prepare_runtime
 from studies.objectives_setup import make_objectives
 from studies.opening import opened
 from studies.owner import sole_writer
@@ -77,6 +78,8 @@ def run_study(
             warn(f"{study.out}: this study has ended; these are its results.")
             HalfScored(study.out, END).forget()  # a process may have died just before it could
             return done
+        if crew is None:
+            prepare_runtime(study)  # a device that is not there is told before data is read
         objectives = make_objectives(study.config, study.folder)
         wait = seconds(study.config.runtime.disk_wait)
         room = partial(with_room, folder=study.out, patience=wait)

@@ -18,7 +18,7 @@ from studies.foresight import foresee
 from studies.holder import holder
 from studies.journal import SEARCH
 from studies.model_checks import ModelCheck, check_models
-from studies.model_setup import load_models
+from studies.model_setup import load_models, prepare_runtime
 from studies.objectives_setup import ObjectiveSet, make_objectives
 from studies.setup import StudyFile, identities
 from studies.space_setup import make_space
@@ -111,7 +111,8 @@ def validate_study(
     if objectives is not None:
         data = objectives.data
         tried(lambda: check_splits(study.out, data))
-    models = tried(lambda: check_models(study))
+    runtime = tried(lambda: prepare_runtime(study))
+    models = tried(lambda: check_models(study, runtime))
     search = None if models is None else tried(lambda: _search(study, models))
     state, told = _state(study), None
     if not quick and not problems and objectives is not None:
