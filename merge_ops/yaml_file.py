@@ -97,6 +97,8 @@ def read_yaml(path: Path) -> YamlFile:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _absent(path) from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: must be a file, but is a folder.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if len(content) > MAX_BYTES:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from studies.journal_lines import CLAIM, SAMPLER, parsed, trial_of
+from studies.mistaken import no_study
 from studies.trial_facts import first_sampler
 
 JOURNAL = "ledger.journal"
@@ -99,7 +100,7 @@ def read_trials(folder: Path, name: str = SEARCH) -> list[FrozenTrial]:
     """
     path = folder / JOURNAL
     if not path.is_file():
-        raise UserError(f"{folder}: a study's folder holds {JOURNAL}, but this one does not.")
+        raise no_study(folder, f"a study's folder holds {JOURNAL}, but this one does not.")
     searches = read_journal(path).searches
     if name not in searches:
         raise UserError(f"{path}: there is no search {name!r} in it yet.")

@@ -13,6 +13,7 @@ from merge_ops.runtime import Runtime
 from studies.console import warn
 from studies.export import SHARD_SIZE, build_checkpoint, check_models
 from studies.lineage import LINEAGE, lineage
+from studies.mistaken import no_study
 from studies.paths import RECIPE
 from studies.report.page import write_report
 from studies.report.place import own_place
@@ -49,9 +50,10 @@ def release(
     """
     path = folder / RECIPE
     if not path.is_file():
-        raise UserError(
-            f"{folder}: it holds no {RECIPE}; a study has one when it has ended "
-            f"(`mergetuna status {folder}`)."
+        raise no_study(
+            folder,
+            f"it holds no {RECIPE}; a study has one when it has ended "
+            f"(`mergetuna status {folder}`).",
         )
     check_free(out, overwrite=overwrite)
     runtime = Runtime(device, report=warn)

@@ -10,13 +10,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from merge_ops.errors import UserError
 from objectives.statistics import Interval, interval
 from search.feasibility import order, value_of
 from search.racing import STOPPED
 from studies.about import read_about, score_sets
 from studies.holder import Holder, holder
 from studies.journal import GLOBAL, JOURNAL, SEARCH, read_journal
+from studies.mistaken import no_study
 from studies.paths import RESULTS, TEST_READS
 from studies.trial_facts import scores_of, spent
 
@@ -83,7 +83,7 @@ def read_status(folder: Path, now: float | None = None) -> Status:
     """
     own, about, journal = holder(folder), read_about(folder), folder / JOURNAL
     if not journal.is_file() and not about and own is None:
-        raise UserError(f"{folder}: a study's folder holds {JOURNAL}, but this one does not.")
+        raise no_study(folder, f"a study's folder holds {JOURNAL}, but this one does not.")
     # The lock is looked at first: a study that ends meanwhile is said to run, not to have failed.
     content = read_journal(journal) if journal.is_file() else None
     searches = {} if content is None else content.searches
