@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
-from merge_ops.recipe_yaml import read_recipe
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
 from search.front import (
@@ -267,7 +267,8 @@ def test_commands_tell_of_a_front(
     points = results["front"]["points"]
     text = said("best")
     assert all(one["recipe"] in text for one in points)
-    assert said("best", "--point", "1") == (out / points[0]["recipe"]).read_text()
+    printed = parse_recipe(said("best", "--point", "1"), Path("/elsewhere/recipe.yaml"))
+    assert printed == read_recipe(out / points[0]["recipe"])
     assert json.loads(said("best", "--json"))["front"] == points
     with pytest.raises(UserError, match="--point must name one of"):
         said("best", "--point", "99")
