@@ -7,6 +7,7 @@ from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.runtime import Runtime
 from studies.console import warn
+from studies.model_places import at_models
 from studies.setup import StudyFile
 
 
@@ -39,9 +40,11 @@ def prepare_runtime(study: StudyFile) -> Runtime:
 
 def load_models(study: StudyFile, report: Callable[[str], None] = warn) -> ResidentModel:
     """Load the study's models; the target is always among the sources, for the comparison."""
-    return load_resident(
-        study.template,
-        replace(prepare_runtime(study), report=report),
-        also=[study.template.kept_from()],
-        solutions=study.solutions(),
-    )
+    runtime = replace(prepare_runtime(study), report=report)
+    with at_models(study):
+        return load_resident(
+            study.template,
+            runtime,
+            also=[study.template.kept_from()],
+            solutions=study.solutions(),
+        )

@@ -158,7 +158,8 @@ def _search(
     trials = config.budget.trials
     aims = max(1, len(evaluator.front))
     workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
-    sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
+    with study.file.at("sampler"):
+        sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
     wait = seconds(config.runtime.disk_wait)
     ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims)
     ledger.claim(study_digest(study, evaluator.identities))
@@ -170,12 +171,16 @@ def _search(
     if dimensions and name == SEARCH:
         announce(config, space, sampler, workers)
     refine = config.search.refine if name == SEARCH and dimensions else None
+    with study.file.at("sampler") if refine is None else study.file.at("search", "refine"):
+        proposer = (
+            make_proposer(sampler, dimensions, config.seed, trials, aims)
+            if refine is None
+            else make_refiner(config, refine, space, sampler, evaluator)
+        )
     plan = SearchPlan(
         space=space,
         warm=first_points(study, space),
-        proposer=make_proposer(sampler, dimensions, config.seed, trials, aims)
-        if refine is None
-        else make_refiner(config, refine, space, sampler, evaluator),
+        proposer=proposer,
         sampler=sampler,
         racer=make_racer(study, evaluator),
         guards=guards,
