@@ -86,7 +86,7 @@ def align(target: str, expert: str, exclude: Sequence[str] = VOCABULARY) -> Alig
         expert=out.owner,
         layers=layers,
         depths=(len(out.layers), len(into.layers)),
-        merged=Counter(_place(tensor.name) for tensor in opened.tensors),
+        merged=dict(Counter(_place(tensor.name) for tensor in opened.tensors)),
         kept=_left(models[0], into, merged[0], meeting[0]),
         unused=_left(models[1], out, merged[1], meeting[1]),
         towers=tuple((t.path, len(t.names), own.path if own else None) for t, own in pairs),
@@ -160,7 +160,7 @@ def _left(
         where = "layers" if i in meeting else "layers of another kind"
         places |= dict.fromkeys(layer.values(), where)
     names = [name for name, _ in model.named_parameters() if name not in merged]
-    return Counter(places.get(name) or _place(name) for name in names)
+    return dict(Counter(places.get(name) or _place(name) for name in names))
 
 
 def _place(name: str) -> str:

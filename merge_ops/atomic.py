@@ -33,8 +33,10 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         UserError: `path` is a file; or exists and is not an empty folder, and `overwrite` is not
             set.
     """
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} must be a folder, but is a file; choose another name.")
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not there.is_dir():
+        what = "is a file" if there == path else f"{there} is a file"
+        raise UserError(f"{path} must be a folder, but {what}; choose another name.")
     if path.exists() and not overwrite and any(path.iterdir()):
         raise UserError(f"{path} exists; choose another folder or pass --overwrite.")
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from merge_ops.devices import check_device
 from merge_ops.kernels import Mode
 from merge_ops.memory import free_memory
 
@@ -12,6 +13,8 @@ from merge_ops.memory import free_memory
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Where and how the live model runs.
+
+    Raises `UserError` where this machine has no such device.
 
     Attributes:
         device: a torch device, such as "cpu" or "cuda:0".
@@ -30,6 +33,9 @@ class Runtime:
     memory: int | None = None
     shard: bool = False
     report: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        check_device(self.device)
 
     def place(self) -> torch.device:
         """The device by its whole name, as tensors on it have it: "cuda" is the current one."""

@@ -1,6 +1,7 @@
 """A YAML file read safely, whose problems are reported as `file:line:column: text`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,19 @@ class YamlFile:
             line, column = place
             node = node[step]
         return line + 1, column + 1
+
+    @contextmanager
+    def at(self, *location: str | int) -> Iterator[None]:
+        """Give the errors of the block their place in the file, unless they have one."""
+        try:
+            yield
+        except UserError as error:
+            text = str(error)
+            if text.startswith(f"{self.path}:"):  # it has one already
+                raise
+            key = ".".join(map(str, location))
+            text = text if text.startswith(key) else f"{key}: {text}"
+            raise self.error([(location, text)]) from None
 
     def error(self, problems: Iterable[tuple[Location, str]]) -> UserError:
         """Make one error of all problems, in the order of the file."""
@@ -83,6 +97,8 @@ def read_yaml(path: Path) -> YamlFile:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise _absent(path) from None
+    except IsADirectoryError:
+        raise UserError(f"{path}: must be a file, but is a folder.") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
     if len(content) > MAX_BYTES:

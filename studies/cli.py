@@ -31,8 +31,8 @@ from studies.commands.ui import ui
 from studies.commands.validate import validate
 from studies.commands.zoo import zoo
 from studies.demo.zoo import ZooError
-from studies.disk import FULL
 from studies.interruption import Stopped
+from studies.path_errors import persons_mistake
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, epilog=EXIT_CODES)
 
@@ -63,9 +63,10 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     except OSError as error:
-        if error.errno not in FULL:
+        said = persons_mistake(error, sys.argv[2:])
+        if said is None:
             raise
-        sys.stderr.write(f"{error.filename or 'the disk'}: there is no room on the disk.\n")
+        sys.stderr.write(f"{said}\n")
         sys.exit(2)
     except Stopped as stopped:  # typer itself sees to Ctrl-C outside of a study
         sys.stderr.write(f"Stopped.{_how_to_go_on(sys.argv)}\n")

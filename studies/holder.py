@@ -29,7 +29,7 @@ def holder(folder: Path) -> Holder | None:
 
     try:
         stream = (folder / LOCK).open("r", encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     with stream:
         try:

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from merge_ops.errors import UserError
 from studies.journal_lines import CLAIM, SAMPLER, parsed, trial_of
+from studies.mistaken import no_study
 from studies.place import PLACE, place_of
 from studies.trial_facts import first_sampler
 
@@ -110,9 +111,8 @@ def read_ledger(folder: Path) -> Journal:
         return open_storage(place).read()
     path = folder / JOURNAL
     if not path.is_file():
-        raise UserError(
-            f"{folder}: a study's folder holds {JOURNAL} or {PLACE}, but this one does not."
-        )
+        text = f"a study's folder holds {JOURNAL} or {PLACE}, but this one does not."
+        raise no_study(folder, text)
     return read_journal(path)
 
 

@@ -9,7 +9,7 @@ from merge_ops.loading import load_score_head
 from merge_ops.opening import Opened, open_models
 from merge_ops.placement import place_model, plan_devices
 from merge_ops.plan import Plan
-from studies.model_setup import prepare_runtime
+from merge_ops.runtime import Runtime
 from studies.setup import StudyFile
 
 
@@ -32,8 +32,12 @@ class ModelCheck:
     memory: tuple[Plan, ...]
 
 
-def check_models(study: StudyFile) -> ModelCheck:
+def check_models(study: StudyFile, runtime: Runtime | None) -> ModelCheck:
     """Pair every model with the target and plan the memory.
+
+    Args:
+        study: the checked file.
+        runtime: where they will lie; None plans nothing.
 
     Raises:
         UserError: a model cannot be read or does not pair, or the live model does not fit.
@@ -55,15 +59,17 @@ def check_models(study: StudyFile) -> ModelCheck:
     if template.reward_head is not None:
         head = load_score_head(template.reward_head)
         lines.append(f"reward head: {head.in_features} -> 1, {template.reward_head}")
-    runtime = prepare_runtime(study.config)
-    shards = place_model(opened, template, runtime, study.solutions())
-    plans = plan_devices(opened, template, runtime, study.solutions(), shards)
+    memory: tuple[Plan, ...] = ()
+    if runtime is not None:
+        shards = place_model(opened, template, runtime, study.solutions())
+        plans = plan_devices(opened, template, runtime, study.solutions(), shards)
+        memory = tuple(plans.values())
     return ModelCheck(
         tuple(lines),
         tuple(warnings),
         opened.shared.layers,
         tuple(tensor.name for tensor in opened.tensors),
-        tuple(plans.values()),
+        memory,
     )
 
 

@@ -33,7 +33,7 @@ def make_refiner(
     """
     bands = space.depth.places
     if refine.start >= bands:
-        raise UserError(f"search.refine.start must be less than the {bands} bands.")
+        raise UserError(f"start must be less than the {bands} bands, but is {refine.start}.")
     every = refine.every or max(10, (config.budget.trials or _EVERY) // (bands - refine.start + 1))
 
     def make(dimensions: Sequence[Coordinate], stage: int) -> Proposer:

@@ -13,8 +13,10 @@ from merge_ops.runtime import Runtime
 from studies.console import warn
 from studies.export import SHARD_SIZE, build_checkpoint, check_models
 from studies.lineage import LINEAGE, lineage
-from studies.paths import RECIPE, REPORT
+from studies.mistaken import no_study
+from studies.paths import RECIPE
 from studies.report.page import write_report
+from studies.report.place import own_place
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -48,11 +50,13 @@ def release(
     """
     path = folder / RECIPE
     if not path.is_file():
-        raise UserError(
-            f"{folder}: it holds no {RECIPE}; a study has one when it has ended "
-            f"(`mergetuna status {folder}`)."
+        raise no_study(
+            folder,
+            f"it holds no {RECIPE}; a study has one when it has ended "
+            f"(`mergetuna status {folder}`).",
         )
     check_free(out, overwrite=overwrite)
+    runtime = Runtime(device, report=warn)
     recipe = read_recipe(path)
     check_models(recipe, out)
     made_of = lineage(folder, recipe)
@@ -60,13 +64,13 @@ def release(
         build_checkpoint(
             path,
             scratch,
-            runtime=Runtime(device, report=warn),
+            runtime=runtime,
             dtype=dtype,
             shard_size=shard_size,
             reward_code=reward_code,
             overwrite=True,
         )
-        write_report(folder, scratch / REPORT)
+        write_report(folder, own_place(scratch))
         text = json.dumps(made_of, indent=1)
         (scratch / LINEAGE).write_text(text + "\n", encoding="utf-8")
 

@@ -26,6 +26,7 @@ from studies.journal import GLOBAL, SEARCH
 from studies.ledger import Ledger
 from studies.ledger_store import open_store
 from studies.mirrored import Mirrored
+from studies.model_setup import prepare_runtime
 from studies.objectives_setup import make_objectives
 from studies.opening import opened
 from studies.owner import sole_writer
@@ -80,6 +81,8 @@ def run_study(
             warn(f"{study.out}: this study has ended; these are its results.")
             HalfScored(study.out, END).forget()  # a process may have died just before it could
             return done
+        if crew is None:
+            prepare_runtime(study)  # a device that is not there is told before data is read
         objectives = make_objectives(study.config, study.folder)
         wait = seconds(study.config.runtime.disk_wait)
         room = partial(with_room, folder=study.out, patience=wait)
@@ -163,7 +166,8 @@ def _search(
     trials = config.budget.trials
     aims = max(1, len(evaluator.front))
     workers = evaluator.workers if isinstance(evaluator, RemoteEvaluator) else 1
-    sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
+    with study.file.at("sampler"):
+        sampler = resolve_sampler(config.sampler, dimensions, trials, aims, workers=workers)
     wait, address = seconds(config.runtime.disk_wait), address_of(study)
     ledger = Ledger(study.out, name, dimensions, disk_wait=wait, objectives=aims, address=address)
     ledger.claim(study_digest(study, evaluator.identities))
@@ -175,12 +179,16 @@ def _search(
     if dimensions and name == SEARCH:
         announce(config, space, sampler, workers)
     refine = config.search.refine if name == SEARCH and dimensions else None
+    with study.file.at("sampler") if refine is None else study.file.at("search", "refine"):
+        proposer = (
+            make_proposer(sampler, dimensions, config.seed, trials, aims)
+            if refine is None
+            else make_refiner(config, refine, space, sampler, evaluator)
+        )
     plan = SearchPlan(
         space=space,
         warm=first_points(study, space),
-        proposer=make_proposer(sampler, dimensions, config.seed, trials, aims)
-        if refine is None
-        else make_refiner(config, refine, space, sampler, evaluator),
+        proposer=proposer,
         sampler=sampler,
         racer=make_racer(study, evaluator),
         guards=guards,

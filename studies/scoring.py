@@ -51,8 +51,9 @@ def score_once(
     if task is not None:
         recipe = view_of(recipe, task)
     tasks = objective_tasks(study.config) if recipe.has_views() else {}
+    runtime = prepare_runtime(study)
     objectives = make_objectives(study.config, study.folder)
-    resident = load_resident(recipe, prepare_runtime(study.config), also=needs_target(recipe))
+    resident = load_resident(recipe, runtime, also=needs_target(recipe))
     if _is_file(what):
         layout = Layout(resident.layers, tuple(resident.merged_names))
         recipe = lower_recipe(recipe, layout, Path(what))

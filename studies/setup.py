@@ -19,6 +19,8 @@ from search.warm_start import GRIDS
 from studies.choice_rules import Choices, read_choices
 from studies.config import StudyConfig
 from studies.data_settings import data_problems, with_presets
+from studies.mistaken import check_study_file
+from studies.model_places import at_models
 from studies.objective_rules import front_problems, guard_problems
 from studies.out_folder import out_folder, out_problems
 from studies.search_rules import method_problems, search_misfits
@@ -81,6 +83,7 @@ def read_study(path: Path) -> StudyFile:
     Raises:
         UserError: one line per problem, each with its place in the file.
     """
+    check_study_file(path)
     file = read_yaml(path)
     file = with_presets(file)
     config = validate(file, StudyConfig)
@@ -196,4 +199,5 @@ def _lacks(config: StudyConfig, op: Rewrite, template: Recipe) -> Problems:
 
 def identities(study: StudyFile) -> dict[str, str]:
     """Sha256 of every model's files, by reference: what the digests of recipes are made from."""
-    return {ref: weights_sha256(ref) for ref in study.template.references()}
+    with at_models(study):
+        return {ref: weights_sha256(ref) for ref in study.template.references()}

@@ -31,19 +31,25 @@ def make_space(
     """
     search = study.config.search
     knobs = {name: knob for op in reversed(study.methods()) for name, knob in op.knobs.items()}
-    space = SearchSpace(
-        template=study.template,
-        labels=study.labels,
-        ranges={name: _range(span, knobs[name]) for name, span in search.knobs.items()},
-        depth=_depth(search, layers) if by_depth else Depth(layers),
-        modules=_modules(search, names) if by_depth else WHOLE,
-        names=tuple(names),
-        choices=study.choices,
-        frozen=search.freeze if by_depth else {},
-        method_per_group=search.method_per_group and by_depth,
-    )
-    for end in (0, 1):  # what does not fit is told before the first trial
-        space.decode({d.name: d.ends()[end] for d in space.dimensions()})
+    with study.file.at("search", "bands" if search.curve is None else "curve"):
+        depth = _depth(search, layers) if by_depth else Depth(layers)
+    with study.file.at("search", "modules"):
+        modules = _modules(search, names) if by_depth else WHOLE
+    with study.file.at("search", "freeze") if search.freeze else study.file.at("search"):
+        space = SearchSpace(
+            template=study.template,
+            labels=study.labels,
+            ranges={name: _range(span, knobs[name]) for name, span in search.knobs.items()},
+            depth=depth,
+            modules=modules,
+            names=tuple(names),
+            choices=study.choices,
+            frozen=search.freeze if by_depth else {},
+            method_per_group=search.method_per_group and by_depth,
+        )
+    with study.file.at("search"):
+        for end in (0, 1):  # what does not fit is told before the first trial
+            space.decode({d.name: d.ends()[end] for d in space.dimensions()})
     return space
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from merge_ops.errors import UserError
 from objectives.statistics import Interval, interval
 from search.feasibility import order, value_of
 from search.racing import STOPPED
 from studies.about import read_about, score_sets
 from studies.holder import Holder, holder
 from studies.journal import GLOBAL, JOURNAL, SEARCH, has_ledger, read_ledger
+from studies.mistaken import no_study
 from studies.paths import RESULTS, TEST_READS
 from studies.place import PLACE
 from studies.trial_facts import scores_of, spent
@@ -84,9 +84,8 @@ def read_status(folder: Path, now: float | None = None) -> Status:
     """
     own, about, begun = holder(folder), read_about(folder), has_ledger(folder)
     if not begun and not about and own is None:
-        raise UserError(
-            f"{folder}: a study's folder holds {JOURNAL} or {PLACE}, but this one does not."
-        )
+        text = f"a study's folder holds {JOURNAL} or {PLACE}, but this one does not."
+        raise no_study(folder, text)
     # The lock is looked at first: a study that ends meanwhile is said to run, not to have failed.
     content = read_ledger(folder) if begun else None
     searches = {} if content is None else content.searches

@@ -136,11 +136,14 @@ class Study:
         """Write the report of the study, finished or not, and return the page's path.
 
         Args:
-            out: the HTML file; by default `report.html` in the folder.
+            out: the HTML file, a new one or an earlier report; by default `report.html` in the
+                folder.
         """
         from studies.report.page import write_report
+        from studies.report.place import chosen_place
 
-        return write_report(self.folder, None if out is None else Path(out)).page
+        place = None if out is None else chosen_place(self.folder, Path(out))
+        return write_report(self.folder, place).page
 
     def export(self, out: str | Path, *, overwrite: bool = False) -> Path:
         """Write checkpoint, recipe, report and lineage as one folder, and return it.

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from merge_ops.errors import UserError
 from merge_ops.plan import Plan
+from merge_ops.runtime import Runtime
 from objectives.errors import ObjectiveError
 from objectives.records import SPLITS
 from search.samplers import ONLY
@@ -18,7 +19,8 @@ from studies.foresight import foresee
 from studies.holder import holder
 from studies.journal import SEARCH
 from studies.model_checks import ModelCheck, check_models
-from studies.model_setup import load_models
+from studies.model_places import at_models
+from studies.model_setup import load_models, prepare_runtime
 from studies.objectives_setup import ObjectiveSet, make_objectives
 from studies.setup import StudyFile, identities
 from studies.space_setup import make_space
@@ -28,6 +30,7 @@ from studies.storage_setup import address_of
 from studies.timing import Clock
 from studies.tracking_address import address_problem, silent, tracking_uri
 from studies.tracking_store import without_password
+from studies.warm import first_points
 from studies.work import journal_of, sampler_of
 
 Found = TypeVar("Found")
@@ -114,8 +117,9 @@ def validate_study(
     if objectives is not None:
         data = objectives.data
         tried(lambda: check_splits(study.out, data))
-    models = tried(lambda: check_models(study))
-    search = None if models is None else tried(lambda: _search(study, models))
+    runtime = tried(lambda: prepare_runtime(study))
+    models = tried(lambda: _models(study, runtime))
+    search = None if models is None else tried(lambda: _search(study, models, quick=quick))
     state, told = tried(lambda: _state(study)) or "cannot be told", None
     if not quick and not problems and objectives is not None:
         told = tried(lambda: _forecast(study, objectives, begun, clock))
@@ -165,9 +169,17 @@ def _forecast(
     return forecast(study, objectives, resident, known, clock() - begun, clock)
 
 
-def _search(study: StudyFile, models: ModelCheck) -> dict[str, Any]:
+def _models(study: StudyFile, runtime: Runtime | None) -> ModelCheck:
+    with at_models(study):
+        return check_models(study, runtime)
+
+
+def _search(study: StudyFile, models: ModelCheck, *, quick: bool) -> dict[str, Any]:
     config = study.config
-    dimensions = make_space(study, models.layers, models.merged).dimensions()
+    space = make_space(study, models.layers, models.merged)
+    dimensions = space.dimensions()
+    if quick:  # else they are read for the estimate
+        first_points(study, space)
     trials = config.budget.trials if dimensions else 1
     sampler = ONLY
     if dimensions:

@@ -28,12 +28,13 @@ def first_points(study: StudyFile, space: SearchSpace) -> Points:
     """
     points: Points = []
     for i, entry in enumerate(study.config.warm_start if space.dimensions() else ()):
-        if isinstance(entry, str):
-            found = warm_points([entry], space)
-        elif isinstance(entry, WarmStudy):
-            found = _of_study(study.folder / entry.study, entry.best, space)
-        else:
-            found = [_of_recipe(study.folder / entry.recipe, space)]
+        with study.file.at("warm_start", i):
+            if isinstance(entry, str):
+                found = warm_points([entry], space)
+            elif isinstance(entry, WarmStudy):
+                found = _of_study(study.folder / entry.study, entry.best, space)
+            else:
+                found = [_of_recipe(study.folder / entry.recipe, space)]
         new = [point for point in found if point not in points]
         if not isinstance(entry, str):
             warn(f"{study.config.name}: warm_start.{i}: {len(new)} points of {_what(entry)}")
@@ -54,7 +55,7 @@ def _of_recipe(path: Path, space: SearchSpace) -> dict[str, Value]:
 def _of_study(folder: Path, best: int, space: SearchSpace) -> Points:
     """An earlier study's best trials, if it searched the same dimensions; else its recipe."""
     if not folder.is_dir():
-        raise UserError(f"warm_start: there is no study in {folder}.")
+        raise UserError(f"there is no study in {folder}.")
     names = [d.name for d in space.dimensions()]
     scored = (
         [t for t in read_trials(folder) if value_of(t) is not None] if has_ledger(folder) else []
@@ -66,6 +67,6 @@ def _of_study(folder: Path, best: int, space: SearchSpace) -> Points:
     if (folder / RECIPE).is_file():
         return [_of_recipe(folder / RECIPE, space)]
     raise UserError(
-        f"warm_start: {folder} searched other dimensions and has found no recipe yet; finish that "
+        f"{folder} searched other dimensions and has found no recipe yet; finish that "
         "study, or leave it out."
     )

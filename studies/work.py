@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 
 from search.dimension import Coordinate
-from search.samplers import resolve_sampler
+from search.samplers import make_proposer, resolve_sampler
 from search.space import SearchSpace
 from studies.comparison import parent_rows, published_rows
 from studies.duration import seconds
@@ -92,7 +92,14 @@ def sampler_of(
 ) -> str:
     """The sampler with which a search began, or would begin now."""
     begun = journal.samplers.get(name) if dimensions else None
-    return begun or resolve_sampler(study.config.sampler, dimensions, trials)
+    if begun:
+        return begun
+    aims = max(1, len(study.config.front_values()))
+    with study.file.at("sampler"):
+        name = resolve_sampler(study.config.sampler, dimensions, trials, aims)
+        if dimensions and study.config.search.refine is None:
+            make_proposer(name, dimensions, study.config.seed, trials, aims)  # which may not do
+        return name
 
 
 def journal_of(study: StudyFile) -> Journal:

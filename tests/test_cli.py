@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from studies import cli
 from studies.setup import read_study
 
@@ -151,7 +152,10 @@ def test_trials_and_best_tell_what_the_study_did(
     assert all(len(t["params"]) == 12 and t["values"] == [t["value"]] for t in listed)
     assert runner.invoke(cli.app, ["trials", str(study.out)]).stdout.count("COMPLETE") == 3
     best = runner.invoke(cli.app, ["best", str(study.out)]).stdout
-    assert best == (study.out / "recipe.yaml").read_text()
+    kept = study.out / "recipe.yaml"
+    assert "../models/vlm" in kept.read_text()
+    assert parse_recipe(best, Path("/elsewhere/recipe.yaml")) == read_recipe(kept)
+    assert best.count("\n") == kept.read_text().count("\n")
     assert results["winner"]["digest"] in best
     (study.out / "recipe.yaml").rename(study.out / "aside.yaml")
     unfinished = runner.invoke(cli.app, ["best", str(study.out)])

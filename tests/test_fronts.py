@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from merge_ops.errors import UserError
-from merge_ops.recipe_yaml import read_recipe
+from merge_ops.recipe_yaml import parse_recipe, read_recipe
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
 from search.front import (
@@ -31,6 +31,7 @@ from studies.budget import Limits
 from studies.front_figures import compare_room, covered
 from studies.ledger import read_trials
 from studies.report.page import write_report
+from studies.report.place import own_place
 from studies.run import run_study
 from studies.setup import read_study
 from studies.status import read_status
@@ -266,7 +267,8 @@ def test_commands_tell_of_a_front(
     points = results["front"]["points"]
     text = said("best")
     assert all(one["recipe"] in text for one in points)
-    assert said("best", "--point", "1") == (out / points[0]["recipe"]).read_text()
+    printed = parse_recipe(said("best", "--point", "1"), Path("/elsewhere/recipe.yaml"))
+    assert printed == read_recipe(out / points[0]["recipe"])
     assert json.loads(said("best", "--json"))["front"] == points
     with pytest.raises(UserError, match="--point must name one of"):
         said("best", "--point", "99")
@@ -285,7 +287,7 @@ def test_the_report_shows_the_front_with_parents_and_its_hypervolume(
     front: tuple[dict[str, Any], Path, Path], tmp_path: Path
 ) -> None:
     results, out, _ = front
-    written = write_report(out, tmp_path / "page.html")
+    written = write_report(out, own_place(tmp_path))
     names = [picture.stem for picture in written.pictures]
     assert {"hypervolume", "front-0", "front-0-confirm"} <= set(names)
     page = Page(written.page.read_text())

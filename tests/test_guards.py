@@ -21,6 +21,7 @@ from studies.ledger import read_trials
 from studies.paths import PARENTS, RECIPE
 from studies.report.charts import budget, history
 from studies.report.page import write_report
+from studies.report.place import own_place
 from studies.run import run_study
 from studies.setup import read_study
 from studies.trial_facts import guards_of
@@ -167,7 +168,7 @@ def test_the_report_says_how_the_best_trials_stand(
     guarded: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
     results, out = guarded
-    page = Page(write_report(out, tmp_path / "page.html").page.read_text())
+    page = Page(write_report(out, own_place(tmp_path)).page.read_text())
     (table,) = page.tables["The best trials"]
     best = next(row for row in table if row[0] == str(results["winner"]["trial"]))
     assert table[0] == ["trial", "selection %", "shrunken %", "guards", "proposed by"]

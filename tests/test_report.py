@@ -19,6 +19,7 @@ from studies.ledger import Ledger
 from studies.report.coordinates import Coordinate, over_depth, parse
 from studies.report.importance import importance
 from studies.report.page import write_report
+from studies.report.place import own_place
 from studies.report.result_sections import interval
 from studies.run import run_study
 from studies.setup import read_study
@@ -146,7 +147,7 @@ def test_importance_of_four_trials_cannot_be_told(page: Page) -> None:
 
 def test_a_running_study_is_reported_from_its_journal_alone(running: Path) -> None:
     before = (running / "ledger.journal").read_bytes()
-    found = Page(write_report(running, running / "elsewhere" / "r.html").page.read_text())
+    found = Page(write_report(running, own_place(running / "elsewhere")).page.read_text())
     assert (running / "ledger.journal").read_bytes() == before
     assert sorted(p.name for p in running.iterdir()) == ["elsewhere", "ledger.journal"]
     assert "Unfinished: the study was stopped before its end, 120 trials" in found.sections[""]

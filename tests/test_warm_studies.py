@@ -49,7 +49,7 @@ def test_there_must_be_such_a_study(small_study: Callable[..., Path]) -> None:
     study = read_study(
         small_study("reasoning", out="lost", compare=False, warm_start=[{"study": "nowhere"}])
     )
-    with pytest.raises(UserError, match=r"warm_start: there is no study in .*nowhere"):
+    with pytest.raises(UserError, match=r"warm_start\.\d: there is no study in .*nowhere"):
         run_study(study)
     bad = small_study("reasoning", out="odd", warm_start=["linear_grit"])
     with pytest.raises(UserError, match="there is no grid 'linear_grit'"):

@@ -37,13 +37,14 @@ def align(
     from studies.console import quiet_transformers, say, say_json
 
     quiet_transformers()
+    runtime = Runtime(device=device)
     paths = _located(target), _located(expert)
     found = find(*paths)
     if not as_json:
         _show(found, target, expert)
     verified = None
     if verify and found.can_be_verified:
-        verified = verify_graft(*paths, Runtime(device=device))
+        verified = verify_graft(*paths, runtime)
     if as_json:
         graft = None if verified is None else {**asdict(verified), "holds": verified.holds}
         say_json({**asdict(found), "graft": graft})

@@ -22,9 +22,9 @@ def baselines(
 
     from rich.table import Table
 
-    from merge_ops.yaml_file import check_there
+    from studies.mistaken import check_study_file
 
-    check_there(study)
+    check_study_file(study)
     from studies.setup import read_study
 
     file = read_study(study)

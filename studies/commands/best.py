@@ -19,10 +19,12 @@ def best(
 ) -> None:
     """Print the best recipe of the study in FOLDER, chosen on its confirm split.
 
-    Of a front, list its points; --point N prints the recipe of one.
+    Its paths are absolute, so that the output may be kept anywhere. Of a front, list its points;
+    --point N prints the recipe of one.
     """
     import sys
 
+    from merge_ops.recipe_paths import text_for_anywhere
     from studies.chosen import best_of, points_of, recipe_of
     from studies.console import say_json
 
@@ -33,7 +35,7 @@ def best(
     if points and point is None:
         _list(points)
         return
-    sys.stdout.write(path.read_text(encoding="utf-8"))
+    sys.stdout.write(text_for_anywhere(path))
 
 
 def _list(points: Sequence[Mapping[str, Any]]) -> None:

@@ -24,13 +24,13 @@ def evaluate(
     from rich.markup import escape
 
     from merge_ops.errors import UserError
-    from merge_ops.yaml_file import check_there
     from objectives.records import SPLITS
     from studies.console import say
+    from studies.mistaken import check_study_file
 
     if split not in SPLITS:
         raise UserError(f"--split must be one of {', '.join(SPLITS)}, but got {split!r}.")
-    check_there(study)
+    check_study_file(study)
     from studies.setup import read_study
 
     checked = read_study(study)

@@ -65,7 +65,7 @@ _EXAMPLES = {
     ),
     "demo": ("mergetuna demo", "mergetuna demo --out /tmp/demo --trials 40"),
     "build": ("mergetuna zoo build --out zoo",),
-    "verify": ("mergetuna zoo verify", "mergetuna zoo verify zoo"),
+    "verify": ("mergetuna zoo verify", "mergetuna zoo verify zoo --json"),
 }
 
 

@@ -9,7 +9,8 @@ import typer
 def report(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file; by default report.html in FOLDER.")
+        Path | None,
+        typer.Option(help="A new HTML file, or an earlier report; else report.html in FOLDER."),
     ] = None,
     *,
     as_json: Annotated[
@@ -25,9 +26,10 @@ def report(
 
     from studies.console import say, say_json
     from studies.report.page import write_report
+    from studies.report.place import chosen_place
     from studies.sync import mirror_report
 
-    written = write_report(folder, out)
+    written = write_report(folder, None if out is None else chosen_place(folder, out))
     tracked = mirror_report(folder, written.page, written.pictures)
     if as_json:
         paths = {"report": str(written.page), "pictures": [str(p) for p in written.pictures]}

@@ -46,12 +46,12 @@ def run(  # noqa: PLR0913 (a command has as many options as it has)
     Ctrl-C or SIGTERM lets the running block finish; once more stops at once (exit code 130, 143).
     Exit code 1: no candidate holds the guards; the one that breaks them least is written.
     """
-    from merge_ops.yaml_file import check_there
+    from studies.mistaken import check_study_file
     from studies.run_events import tell_end, told, voice_of
     from studies.voice import event
 
     with told(voice_of(quiet=quiet, json_log=json_log)):
-        check_there(study)
+        check_study_file(study)
         from studies.budget_options import overridden
         from studies.results import show_results
         from studies.setup import read_study

@@ -28,10 +28,10 @@ def validate(
 
     from rich.markup import escape
 
-    from merge_ops.yaml_file import check_there
     from studies.console import quiet_transformers, say, say_json
+    from studies.mistaken import check_study_file
 
-    check_there(study)
+    check_study_file(study)
     from studies.setup import read_study
 
     checked = read_study(study)

@@ -27,11 +27,16 @@ def verify(
     folder: Annotated[
         Path | None, typer.Argument(help="A zoo; the shipped one if left out.")
     ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Check every file of a zoo against its manifest."""
-    from studies.console import say
-    from studies.demo.zoo import MODELS_FOLDER, verify_manifest
+    from studies.console import say, say_json
+    from studies.demo.zoo import MODELS_FOLDER, read_manifest, verify_manifest
 
     chosen = folder or MODELS_FOLDER
     verify_manifest(chosen)
+    if as_json:
+        say_json({"folder": str(chosen), "files": read_manifest(chosen)["files"]})
+        return
     say(f"every file of {chosen} is as its manifest says")

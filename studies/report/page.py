@@ -10,7 +10,6 @@ from merge_ops.atomic import write_text
 from search.feasibility import value_of
 from search.front import is_front
 from studies.front_words import front_so_far
-from studies.paths import CHARTS, REPORT
 from studies.report import result_sections as result
 from studies.report import search_sections as search
 from studies.report.charts import percent
@@ -19,6 +18,7 @@ from studies.report.facts import Facts, read_facts
 from studies.report.front_charts import front_table
 from studies.report.importance import importance
 from studies.report.markup import bullets, charts, paragraph, section
+from studies.report.place import SIGNATURE, Place, own_place
 from studies.report.style import STYLE
 from studies.shrunken import shrunken
 from studies.trial_facts import standing_of
@@ -37,22 +37,21 @@ class Written:
     pictures: Sequence[Path]
 
 
-def write_report(folder: Path, page: Path | None = None) -> Written:
+def write_report(folder: Path, place: Place | None = None) -> Written:
     """Write the report of a study's folder, whether it has ended or not.
 
     Args:
         folder: the study's.
-        page: the HTML file; by default `report.html` in the folder. Pictures go to
-            `figures/report` beside it.
+        place: of page and pictures; by default `report.html` and `figures/report` in the folder.
 
     Raises:
         UserError: the folder is no study's, or cannot be read.
     """
-    page = page or folder / REPORT
+    place = place or own_place(folder)
     text, drawn = report_page(read_facts(folder))
-    pictures = [write_png(chart, page.parent / CHARTS) for chart in drawn]
-    write_text(page, text)
-    return Written(page, pictures)
+    pictures = [write_png(chart, place.charts) for chart in drawn]
+    write_text(place.page, text)
+    return Written(place.page, pictures)
 
 
 def report_page(facts: Facts) -> tuple[str, list[Chart]]:
@@ -166,6 +165,6 @@ def _page(facts: Facts, body: str) -> str:
         '<meta name="color-scheme" content="light dark">'
         f"<title>{title}: report</title><style>{STYLE}</style></head><body>"
         f"<header><h1>{title}</h1><p>{escape(facts_line)}</p>{warning}</header>"
-        f"<main>{body}</main><footer><p>Written by Mergetuna, {now}, from the study's folder "
+        f"<main>{body}</main><footer><p>{SIGNATURE}, {now}, from the study's folder "
         "alone. Scores are per cent, intervals are at 95 %.</p></footer></body></html>\n"
     )
