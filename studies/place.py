@@ -10,7 +10,7 @@ from merge_ops.atomic import write_text
 from merge_ops.errors import UserError
 
 PLACE = "storage.json"
-PASSWORD = "MERGETUNA_STORAGE_PASSWORD"  # noqa: S105 (a variable's name)
+PASSWORD = "MERGETUNA_STORAGE_PASSWORD"
 _ADDRESS = re.compile(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://\S*")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/)(.+)")
 
