@@ -41,13 +41,13 @@ def cells(row: Described) -> list[str]:
 
 
 def rich_table(rows: Sequence[Described], title: str) -> "Table":
-    """For a terminal."""
+    """For a terminal; on a narrow one cells take several lines, and no digit is left out."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for i, name in enumerate(header(rows)):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=i == 0)
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(escape, cells(row)), style="bold" if row["name"] == FOUND else None)
     return table

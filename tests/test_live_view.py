@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, create_trial
 from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner
@@ -150,9 +150,15 @@ def test_why_a_trial_failed_and_what_looks_like_markup_stand_in_one_line(
     assert "<b>not finite</b>" in lines[-1]
 
 
-def test_a_front_is_told_beside_the_best(trials: Sequence[FrozenTrial]) -> None:
-    lines = drawn(facts(trials, front="front of 5, hypervolume 0.312"), 80)
-    assert "front    front of 5, hypervolume 0.312" in lines
+def test_a_front_is_told_beside_the_best(folder: Path) -> None:
+    several = [
+        create_trial(values=values, user_attrs={"source": "nsga2"})
+        for values in ([0.2, 0.9], [0.5, 0.5], [0.1, 0.1])
+    ]
+    text = " ".join(shown(progress(folder, several), 60).split())
+    assert "front front of 2, hypervolume 0.330" in text
+    assert "best 55.0 on selection, trial" in text
+    assert "10.0 10.0 nsga2" in text
 
 
 def test_a_sparkline_goes_from_the_lowest_to_the_highest() -> None:

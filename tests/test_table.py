@@ -1,11 +1,13 @@
 """What a study may say of itself."""
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from studies.comparison import BEST_GLOBAL, FOUND, ScoredRow, describe
-from studies.table import cells, header, markdown_table, verdicts
+from studies.table import cells, header, markdown_table, rich_table, verdicts
 from tests.test_statistics import scores
 
 
@@ -43,3 +45,15 @@ def test_one_objective_shows_its_categories_overall_and_macro() -> None:
     assert cells(rows[1])[2] == ""
     assert cells(rows[0])[2].startswith("+25.0 [")
     assert markdown_table(rows).count("|") == 4 * 8
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_a_narrow_terminal_loses_no_digit(width: int) -> None:
+    rows = results([1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0])["rows"]
+    console = Console(file=io.StringIO(), width=width)
+    console.print(rich_table(rows, "study"))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    assert "\u2026" not in "".join(lines)
+    shown = {word for line in lines for word in line.replace("\u2502", " ").split()}
+    assert {word for row in rows for cell in cells(row)[1:] for word in cell.split()} <= shown

@@ -66,9 +66,9 @@ class Grid(HTMLParser):
 @pytest.fixture(scope="module")
 def study(small_study: Callable[..., Path]) -> Path:
     """The folder of a demo study that has ended, mirrored to the store beside it."""
-    file = small_study(
-        "reasoning", out="shown", trials=TRIALS, warm_start=[], tracking={"enabled": True}
-    )
+    searched: dict[str, object] = {"warm_start": [], "compare": False}
+    tracked = {"tracking": {"enabled": True}}
+    file = small_study("reasoning", out="shown", trials=TRIALS, **searched, **tracked)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         checked = read_study(file)

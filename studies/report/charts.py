@@ -46,6 +46,7 @@ def history(trials: Sequence[FrozenTrial], title: str, name: str) -> Chart:
     axis.step([t.number for t, _ in ends], [100 * v for _, v in ends], where="post", color=BEST)
     axis.plot([], [], color=BEST, label="best so far")
     axis.set(xlabel="trial", ylabel="score on the selection split, %")
+    axis.xaxis.get_major_locator().set_params(integer=True)  # there is no trial 0.5
     legend(axis)
     return Chart(
         name,

@@ -90,6 +90,7 @@ def volume_chart(searches: Mapping[str, Sequence[FrozenTrial]]) -> Chart:
             if v > before
         ]
     axis.set(xlabel="trial", ylabel="hypervolume of the front")
+    axis.xaxis.get_major_locator().set_params(integer=True)  # there is no trial 0.5
     legend(axis)
     return Chart(
         "hypervolume",

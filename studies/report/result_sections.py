@@ -49,7 +49,7 @@ def category_tables(rows: Sequence[Row]) -> str:
             table(("", *columns), lines, caption=name, marked=frozenset({len(rows) - 1}))
         )
     note = (
-        "Second lines: the found recipe minus this row, in points; \u25b2 and \u25bc: the "
+        "Below, in grey: the found recipe minus this row, in points; \u25b2 and \u25bc: the "
         "interval lies above or below 0. "
         "Intervals are not corrected for their number: of twenty, one excludes the truth."
     )
