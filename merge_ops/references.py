@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from merge_ops.errors import did_you_mean
+from merge_ops.errors import UserError, did_you_mean
 
 _NEAR = 3  # folders above a file from which it names models by relative paths
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(@[\w./-]+)?")
@@ -39,25 +39,38 @@ def short_name(reference: str, folder: Path | None = None) -> str:
     return "+".join(Path(part).name for part in parts if part is not None)
 
 
-def locate(text: str, folder: Path) -> str:
+def locate_here(text: str) -> str:
+    """As `locate`, for what the command line names.
+
+    Raises:
+        UserError: it is neither a folder nor a hub id.
+    """
+    try:
+        return locate(text, Path.cwd(), "here")
+    except ValueError as error:
+        raise UserError(f"{error}.") from None
+
+
+def locate(text: str, folder: Path, what: str = "this file") -> str:
     """An absolute path for a local folder, or a hub id as it is; both sides of `model+adapter`.
 
     Args:
         text: as in the file.
         folder: where the file lies.
+        what: relative paths are relative to, in words.
 
     Raises:
         ValueError: it is neither; the message fits behind the key's name.
     """
     model, adapter = split_adapter(text, folder)
     if adapter is None:
-        return _locate(model, folder)
+        return _locate(model, folder, what)
     if not model or not adapter:
         raise ValueError(f"{text!r} must name a model and an adapter, model+adapter")
-    return f"{_locate(model, folder)}+{_locate(adapter, folder)}"
+    return f"{_locate(model, folder, what)}+{_locate(adapter, folder, what)}"
 
 
-def _locate(text: str, folder: Path) -> str:
+def _locate(text: str, folder: Path, what: str) -> str:
     try:
         local = folder / Path(text).expanduser()
         if text and local.is_dir():
@@ -70,7 +83,7 @@ def _locate(text: str, folder: Path) -> str:
         raise ValueError(f"there is no folder {text!r}{hint}")
     if not _HUB_ID.fullmatch(text):
         raise ValueError(
-            f"{text!r} is neither a folder (relative to this file) nor a hub id like "
+            f"{text!r} is neither a folder (relative to {what}) nor a hub id like "
             "owner/name@revision" + _one_adapter(text)
         )
     return text

@@ -177,7 +177,9 @@ def get_op(name: str) -> MergeOp:
                 "merge_method, or merge the tensor with 'linear'."
             )
         hint = did_you_mean(name, [*_OPS, *rewrites])
-        raise UserError(f"unknown merge method {name!r}{hint} Known: {', '.join(sorted(_OPS))}.")
+        raise UserError(
+            f"unknown merge method {name!r}{hint or '.'} Known: {', '.join(sorted(_OPS))}."
+        )
     return _OPS[name]
 
 

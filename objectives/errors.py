@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+_NEAR = 0.65
+"""Share of letters that two names have in common, from which one may be a slip of the other."""
+
 
 class ObjectiveError(Exception):
     """Data or scores that cannot be used; the message says which, and what to do."""
@@ -25,5 +28,5 @@ class RowError(ObjectiveError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `", did you mean 'x'?"` for the closest of `known`, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=_NEAR)
     return f", did you mean {close[0]!r}?" if close else ""

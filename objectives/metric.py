@@ -5,12 +5,11 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any, SupportsFloat, TypeVar
 
 from objectives.data import Example
-from objectives.errors import ObjectiveError
+from objectives.errors import ObjectiveError, nearest
 from objectives.user_function import Judge, import_judge
 from objectives.verdict import UNPARSED, Verdict
 
@@ -143,8 +142,7 @@ def get_metric(name: str) -> Metric:
         return Metric(name, fn, (), _options(fn), name)
     _discover()
     if name not in _METRICS:
-        close = get_close_matches(name, _METRICS, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else "."
+        hint = nearest(name, _METRICS) or "."
         raise ObjectiveError(
             f"unknown metric {name!r}{hint} Known: {', '.join(sorted(_METRICS))}; your own is "
             "named as module:function."

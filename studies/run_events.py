@@ -25,7 +25,10 @@ def voice_of(*, quiet: bool, json_log: bool) -> Voice:
 
 @contextmanager
 def told(voice: Voice) -> Iterator[None]:
-    """Speak this way, and tell an end that is no result as an event too."""
+    """Speak this way, and tell an end that is no result as an event too.
+
+    A study that was stopped leaves with its exit code and no further word, but for a person.
+    """
     with speaking(voice):
         try:
             yield
@@ -34,7 +37,9 @@ def told(voice: Voice) -> Iterator[None]:
             raise
         except Stopped as stopped:
             event("stopped", {"exit_code": stopped.code})
-            raise
+            if voice == "lines":
+                raise
+            raise SystemExit(stopped.code) from None
 
 
 def tell_end(results: Mapping[str, Any], out: Path) -> None:

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from merge_ops.errors import UserError
 from merge_ops.hub import model_folder, weights_sha256
 from merge_ops.layout import Layout
 from merge_ops.loading import HEAD_FILE
 from merge_ops.lowering import lower_recipe, needs_target
 from merge_ops.recipe import Entry, Recipe, Source
 from merge_ops.recipe_yaml import read_recipe
-from merge_ops.references import locate
+from merge_ops.references import locate_here
 from merge_ops.residency import load_resident
 from merge_ops.view_recipes import view_of
 from objectives.records import ScoreSet, Split, combined
@@ -84,10 +83,7 @@ def _recipe(what: str, study: StudyFile) -> Recipe:
     dtype = study.config.runtime.dtype
     if _is_file(what):
         return replace(read_recipe(Path(what)), out_dtype=dtype)
-    try:
-        model = locate(what, Path.cwd())
-    except ValueError as error:
-        raise UserError(f"{error}") from None
+    model = locate_here(what)
     own_head = (model_folder(model) / HEAD_FILE).exists()
     return Recipe(
         method="linear",

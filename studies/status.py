@@ -39,6 +39,8 @@ class Status:
         best_interval: of its score on the selection split; None where too little is known.
         left_s: seconds until the searches end, roughly; None where it cannot be told.
         test_reads: how often the test split was read.
+        found: of a study that has finished, the recipe that it chose: its `trial`, and its `test`
+            score with the interval; None before.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Status:
     best_interval: Interval | None
     left_s: float | None
     test_reads: int
+    found: Mapping[str, Any] | None
 
     @property
     def trials(self) -> Sequence[FrozenTrial]:
@@ -92,9 +95,11 @@ def read_status(folder: Path, now: float | None = None) -> Status:
     trials = searches.get(SEARCH, [])
     best = best_of(trials)
     sets = None if best is None else score_sets(about, scores_of(best))
+    ended, found = _results(folder / RESULTS)
+    state = _state(ended, own, trials)
     return Status(
         folder=folder,
-        state=_state(folder, own, trials),
+        state=state,
         holder=own,
         torn=content is not None and content.torn,
         about=about,
@@ -103,6 +108,7 @@ def read_status(folder: Path, now: float | None = None) -> Status:
         best_interval=interval(sets) if sets else None,
         left_s=None if own is None else _left(about, searches, own, now),
         test_reads=count_lines(folder / TEST_READS),
+        found=found if state == "finished" else None,
     )
 
 
@@ -122,20 +128,25 @@ def count_lines(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines()) if path.is_file() else 0
 
 
-def _state(folder: Path, own: Holder | None, trials: Sequence[FrozenTrial]) -> str:
+def _state(ended: int, own: Holder | None, trials: Sequence[FrozenTrial]) -> str:
     if own is not None:
         return "running"
-    if _ended_after(folder / RESULTS) >= len(trials) > 0:
+    if ended >= len(trials) > 0:
         return "finished"
     return "stopped" if trials else "not begun"
 
 
-def _ended_after(results: Path) -> int:
-    """After how many trials the study last ended; 0 if it has not."""
+def _results(path: Path) -> tuple[int, dict[str, Any] | None]:
+    """After how many trials the study last ended (0 if it has not), and what it found."""
     try:
-        return int(json.loads(results.read_text(encoding="utf-8"))["trials"])
+        content = json.loads(path.read_text(encoding="utf-8"))
+        ended = int(content["trials"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return 0, None
+    try:
+        return ended, {"trial": content["winner"]["trial"], "test": content["rows"][-1]["score"]}
+    except (KeyError, TypeError, IndexError):
+        return ended, None
 
 
 def _left(

@@ -114,24 +114,65 @@ def test_every_sampler_is_listed_with_its_use() -> None:
     assert all(name in said for name in SAMPLERS)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_offers_the_commands(shell: str) -> None:
+def completed(line: str, shell: str = "bash", code: str = COMMAND) -> str:
+    """What the shell is told to offer behind a line."""
     asked = {
         "_MERGETUNA_COMPLETE": f"complete_{shell}",
-        "_TYPER_COMPLETE_ARGS": "mergetuna st",
-        "COMP_WORDS": "mergetuna st",
-        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": line,
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND],
+        [sys.executable, "-c", code],
         env={**os.environ, **asked, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
     )
-    assert "status" in done.stdout
-    assert "statistics" in done.stdout
-    assert "merge" not in done.stdout.split()
+    return done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_offers_the_commands(shell: str) -> None:
+    said = completed("mergetuna st", shell)
+    assert "status" in said
+    assert "statistics" in said
+    assert "merge" not in said.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("methods t", ["task_arithmetic", "ties", "tsv"]),
+        ("methods regmean", ["regmean", "regmean++"]),
+        ("objectives vl_", ["vl_rewardbench"]),
+        ("eval x --split ", ["selection", "confirm", "test"]),
+        ("trials x --search g", ["global"]),
+        ("merge x --dtype b", ["bfloat16"]),
+        ("export x --dtype f", ["float32", "float16"]),
+        ("run x --ship ", ["auto", "always", "never"]),
+    ],
+)
+def test_completion_offers_values(line: str, offered: list[str]) -> None:
+    assert completed(f"mergetuna {line}").split() == offered
+
+
+def test_what_completion_offers_is_all_that_there_is_and_needs_nothing_heavy() -> None:
+    from merge_ops.loading import DTYPES
+    from merge_ops.rewriting import all_methods
+    from objectives.preset import all_presets
+    from objectives.records import SPLITS
+    from studies.commands import completion
+    from studies.journal import GLOBAL, SEARCH
+
+    assert completion.method_names() == sorted(op.name for op in all_methods())
+    assert completion.preset_names() == [preset.name for preset in all_presets()]
+    assert completion.splits() == list(SPLITS)
+    assert completion.searches() == [SEARCH, GLOBAL]
+    assert set(completion.dtypes()) == set(DTYPES)
+    code = f"import sys\ntry:\n exec({COMMAND!r})\nfinally:\n print('torch' in sys.modules)"
+    for line in ("methods t", "objectives v"):
+        assert completed(f"mergetuna {line}", code=code).splitlines()[-1] == "False"
 
 
 def test_emoji_codes_in_text_are_text() -> None:

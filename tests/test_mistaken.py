@@ -1,5 +1,6 @@
 """A file where a study's folder is wanted, or the other way round: what was meant is named."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,30 @@ def test_a_folder_names_its_study_file(
 def test_a_recipe_is_no_folder(tmp_path: Path) -> None:
     said = refused("merge", tmp_path, "--out", tmp_path / "out")
     assert said == f"{tmp_path}: must be a file, but is a folder."
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("methods", "foo"), "unknown merge method 'foo'. Known: arcee_fusion, "),
+        (("methods", "tise"), "unknown merge method 'tise', did you mean 'ties'? Known: "),
+        (("objectives", "foo"), "there is no preset 'foo'; known are "),
+        (("objectives", "refcocoo"), "there is no preset 'refcocoo', did you mean 'refcoco"),
+        (("align", "nothere", "x"), "'nothere' is neither a folder (relative to here) nor a hub"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_names_that_are_not_known(command: tuple[str, ...], said: str) -> None:
+    found = CliRunner().invoke(cli.app, command).exception
+    assert str(found).startswith(said)
+    assert "\n" not in str(found)
+
+
+def test_a_model_of_the_command_line_is_relative_to_where_one_stands(
+    small_study: Callable[..., Path],
+) -> None:
+    said = refused("eval", "nothere", "--study", small_study("preference", out="unheld"))
+    text = (
+        "'nothere' is neither a folder (relative to here) nor a hub id like owner/name@revision."
+    )
+    assert said == text

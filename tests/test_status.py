@@ -180,6 +180,30 @@ def test_results_of_an_earlier_end_do_not_make_a_study_finished(tmp_path: Path) 
         assert read_status(tmp_path).state == state
 
 
+def test_a_finished_study_tells_what_it_found_and_on_which_split(tmp_path: Path) -> None:
+    folder = tmp_path / "of mine"
+    ledger_of(folder, 3)
+    about(folder)
+    score = {"value": 0.451, "low": 0.4, "high": 0.5}
+    results = {"trials": 3, "winner": {"trial": 1}, "rows": [{"score": score}]}
+    (folder / "results.json").write_text(json.dumps(results))
+
+    def said(*options: str) -> str:
+        return CliRunner().invoke(cli.app, ["status", str(folder), *options]).stdout
+
+    line = "found    45.1 [40.0, 50.0] on the test split, trial 1, chosen on confirm; its recipe: "
+    assert f"{line}mergetuna best '{folder}'\n" in said()
+    assert "on the selection split, trial 2; chosen among many, so too high by luck" in said()
+    assert json.loads(said("--json"))["found"] == {"trial": 1, "test": score}
+    ledger_of(folder, 4)  # it has gone on since
+    assert "found" not in said()
+    assert json.loads(said("--json"))["found"] is None
+    for odd in ({"trials": 4}, {"trials": 4, "winner": {}, "rows": []}):
+        (folder / "results.json").write_text(json.dumps(odd))
+        assert "finished" in said()
+        assert "found" not in said()
+
+
 def test_json_says_the_same(tmp_path: Path) -> None:
     ledger_of(tmp_path, 3, failed=(1,))
     about(tmp_path)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from merge_ops.errors import UserError
 from studies import cli
 from studies.console import warn
+from studies.interruption import Stopped
 from studies.run_events import told
 from studies.voice import draws, event, speaking
 
@@ -93,3 +94,34 @@ def test_nothing_is_drawn_for_those_who_do_not_read_along(monkeypatch: pytest.Mo
     for voice in ("quiet", "json"):
         with speaking(voice):
             assert not draws()
+
+
+@pytest.mark.parametrize(
+    ("options", "events_told", "said"),
+    [
+        ([], [], "Stopped. No scored trial is lost; to go on from here: "),
+        (["--quiet"], [], ""),
+        (["--json-log"], ["start", "stopped"], ""),
+    ],
+)
+def test_a_stop_is_told_as_was_asked(
+    small_study: MakeStudy,
+    options: list[str],
+    events_told: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise Stopped(2)
+
+    monkeypatch.setattr("studies.run.run_study", stop)
+    path = small_study("preference", out="to-stop")
+    monkeypatch.setattr("sys.argv", ["mergetuna", "run", str(path), *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    printed, errors = capfd.readouterr()
+    assert [one["event"] for one in events(printed)] == events_told
+    assert errors.startswith(said)
+    assert bool(errors) == bool(said)

@@ -32,13 +32,14 @@ def align(
     from rich.markup import escape
 
     from merge_ops.alignment import align as find
+    from merge_ops.references import locate_here
     from merge_ops.runtime import Runtime
     from merge_ops.verify import verify_graft
     from studies.console import quiet_transformers, say, say_json
 
     quiet_transformers()
     runtime = Runtime(device=device)
-    paths = _located(target), _located(expert)
+    paths = locate_here(target), locate_here(expert)
     found = find(*paths)
     if not as_json:
         _show(found, target, expert)
@@ -79,20 +80,6 @@ def _show(found: "Alignment", target: str, expert: str) -> None:
         say(escape(f"towers   of the target: {'; '.join(map(_tower, found.towers))}"))
     for difference in found.differences:
         warn(f"warning: {difference}")
-
-
-def _located(reference: str) -> str:
-    """A folder or hub id as the person at the keyboard wrote it."""
-    from pathlib import Path
-
-    from merge_ops.errors import UserError
-    from merge_ops.references import locate
-
-    try:
-        return locate(reference, Path.cwd())
-    except ValueError as error:
-        text = str(error).replace("relative to this file", "relative to here")
-        raise UserError(text) from None
 
 
 def _tower(found: tuple[str, int, str | None]) -> str:

@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
+from studies.commands.completion import splits
+
 
 def evaluate(
     what: Annotated[str, typer.Argument(help="recipe.yaml, a folder, hub id or MODEL+ADAPTER.")],
     study: Annotated[Path, typer.Option(help="The study whose objectives score it.")],
-    split: Annotated[str, typer.Option(help="selection, confirm or test.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="selection, confirm or test.", autocompletion=splits)
+    ] = "test",
     task: Annotated[
         str | None,
         typer.Option(help="Of a recipe with views, score this one; else each objective's own."),

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from studies.commands.completion import dtypes
+
 
 def export(  # noqa: PLR0913 (a command has as many options as it has)
     folder: Annotated[Path, typer.Argument(help="A finished study's folder.")],
@@ -14,7 +16,8 @@ def export(  # noqa: PLR0913 (a command has as many options as it has)
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[
-        str | None, typer.Option(help="Of the written weights; default: the recipe's.")
+        str | None,
+        typer.Option(help="Of the written weights; default: the recipe's.", autocompletion=dtypes),
     ] = None,
     shard_size: Annotated[
         str, typer.Option(help="Of the largest weight file: 5GB, 200MB ...")

@@ -5,13 +5,16 @@ from typing import Annotated
 
 import typer
 
+from studies.commands.completion import dtypes
+
 
 def merge(  # noqa: PLR0913 (a command has as many options as it has)
     recipe: Annotated[Path, typer.Argument(help="recipe.yaml, or a mergekit configuration.")],
     out: Annotated[Path, typer.Option(help="Folder of the checkpoint; must not exist.")],
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[
-        str | None, typer.Option(help="Of the written weights; default: the recipe's.")
+        str | None,
+        typer.Option(help="Of the written weights; default: the recipe's.", autocompletion=dtypes),
     ] = None,
     task: Annotated[
         str | None,

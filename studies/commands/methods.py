@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studies.commands.completion import method_names
+
 if TYPE_CHECKING:
     from merge_ops.knobs import Knob
     from merge_ops.registry import MergeOp
@@ -11,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show one method in full.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Show one method in full.", autocompletion=method_names),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:

@@ -4,12 +4,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from studies.commands.completion import preset_names
+
 if TYPE_CHECKING:
     from objectives.preset import Preset
 
 
 def objectives(
-    preset: Annotated[str | None, typer.Argument(help="Show one data set in full.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(help="Show one data set in full.", autocompletion=preset_names),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:

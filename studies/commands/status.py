@@ -46,6 +46,8 @@ def _lines(found: "Status", last: int) -> list[tuple[str, str]]:
         text = count + (f", {failed} failed" if failed else "")
         lines.append((title, text + (" (the search without depth)" if title == "rival" else "")))
     lines += _front(found)
+    if found.found is not None:
+        lines.append(("found", _found(found)))
     lines.append(("best", _best(found)))
     if found.state == "running":
         lines.append(("left", _duration(found.left_s)))
@@ -69,6 +71,20 @@ def _state(found: "Status") -> str:
             else ""
         )
     return found.state
+
+
+def _found(found: "Status") -> str:
+    """What the study chose, on examples that decided nothing, and how to come by it."""
+    from shlex import quote
+
+    from studies.console import command_name
+
+    chosen = found.found or {}
+    value, low, high = (100 * chosen["test"][key] for key in ("value", "low", "high"))
+    return (
+        f"{value:.1f} [{low:.1f}, {high:.1f}] on the test split, trial {chosen['trial']}, chosen "
+        f"on confirm; its recipe: {command_name()} best {quote(str(found.folder))}"
+    )
 
 
 def _best(found: "Status") -> str:
@@ -160,6 +176,7 @@ def _plain(found: "Status", last: int) -> dict[str, Any]:
             "interval": None if found.best_interval is None else asdict(found.best_interval),
             "guards": guards_of(best),
         },
+        "found": found.found,
         "front": [{"trial": t.number, "values": named_values(t)} for t in front],
         "hypervolume": hypervolume([t.values for t in front]) if front else None,
         "last": [

@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from studies.commands.completion import searches
+
 
 def trials(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list.")] = False,
     search: Annotated[
-        str, typer.Option(help="search (the study's own) or global (its rival without depth).")
+        str,
+        typer.Option(
+            help="search (the study's own) or global (its rival without depth).",
+            autocompletion=searches,
+        ),
     ] = "search",
 ) -> None:
     """List the trials of the study in FOLDER: number, state, value, listed values, seconds.
