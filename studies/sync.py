@@ -190,6 +190,16 @@ def _ended(results: Mapping[str, Any]) -> int | None:
         return None
 
 
+def store_of(folder: Path) -> str:
+    """Where the study of a folder is mirrored, with a password if the address has one."""
+    return _store(folder, _settings(folder), None)
+
+
+def study_name(folder: Path) -> str:
+    """What the study of a folder is called."""
+    return str(_settings(folder)["name"])
+
+
 def _store(folder: Path, settings: Mapping[str, Any], uri: str | None) -> str:
     """Where the study is mirrored: as asked for, or as its settings say."""
     chosen = uri or (settings.get("tracking") or {}).get("uri")

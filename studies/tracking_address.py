@@ -28,7 +28,11 @@ def address_problem(uri: str) -> str | None:
     """Why MLflow cannot have a store at an address, whoever answers there; None if it can."""
     shown = without_password(uri)[:200]
     scheme, colon, rest = uri.partition(":")
-    if not colon:  # a folder, or a word that MLflow knows
+    if scheme == "file" or (not colon and uri and uri not in _SCHEMES):
+        allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")
+        text = f"MLflow keeps no runs in folders any more ({shown!r}): sqlite:///PATH.db is a file"
+        return None if allowed else text
+    if not colon:
         return None
     kind = scheme.partition("+")[0]
     if kind not in _SCHEMES and kind not in entry_points(group=_PLUGINS).names:

@@ -58,7 +58,7 @@ STUDY: dict[str, Any] = {
     "seed": 0,
     "out": "runs/s",
     "storage": "sqlite:///night.db",
-    "tracking": {"enabled": True, "uri": "http://127.0.0.1:5000"},
+    "tracking": {"enabled": True, "uri": "http://127.0.0.1:5000", "system_metrics": False},
     "runtime": {
         "device": "cpu",
         "threads": 1,

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from merge_ops.errors import UserError
 from merge_ops.recipe_yaml import read_recipe
+from merge_ops.residency import load_resident
+from merge_ops.runtime import Runtime
 from studies import cli, sync
 from studies.journal import read_trials
 from studies.run import run_study
@@ -138,6 +140,7 @@ def store_files(store: Store, run: Any) -> list[Path]:
         ("foo://me:secret@bar", "MLflow has no store at 'foo://bar': an address begins with"),
         ("sqlite://runs.db", "sqlite:///PATH, with three slashes"),
         ("http://", "names no host"),
+        ("./mlruns", "keeps no runs in folders"),
     ],
 )
 def test_a_kind_of_store_that_does_not_exist_is_a_mistake_in_the_file(
@@ -164,3 +167,52 @@ def test_a_server_that_does_not_answer_is_a_note(small_study: MakeStudy) -> None
     assert "secret" not in note
     path = small_study("reasoning", out="silent", tracking={**tracking, "enabled": False})
     assert not any("tracking" in w for w in validate_study(read_study(path), quick=True).warnings)
+
+
+def test_a_registered_export_loads_from_the_registry_as_the_live_model(
+    study: tuple[Path, Path, Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from mlflow.artifacts import download_artifacts
+    from mlflow.transformers import load_model
+    from transformers import AutoModelForMultimodalLM, AutoProcessor
+
+    _, out, store = study
+    command = ["export", str(out), "--out", str(tmp_path / "out"), "--register", "tiny.vlm"]
+    said = CliRunner().invoke(cli.app, [*command, "--json"])
+    assert said.exit_code == 0, said.output
+    version = json.loads(said.stdout)["registered_as"]
+    assert version == "models:/tiny.vlm/1"
+    found = store.client().get_model_version("tiny.vlm", "1")
+    summary = store.runs("mirrored")["summary"]
+    assert found.run_id == summary.info.run_id
+    assert summary.info.status == "FINISHED"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    monkeypatch.chdir(tmp_path)
+    loaded = load_model(version, return_type="components")
+    recipe = read_recipe(out / "recipe.yaml")
+    resident = load_resident(recipe, Runtime())
+    resident.become(recipe)
+    ids = torch.tensor([[5, 17, 40, 9, 77]])
+    with torch.no_grad():
+        live = resident.module(input_ids=ids).logits
+        assert torch.equal(loaded["model"].eval()(input_ids=ids).logits, live)
+        folder = f"{download_artifacts(version)}/model"
+        plain: Any = AutoModelForMultimodalLM
+        assert torch.equal(plain.from_pretrained(folder).eval()(input_ids=ids).logits, live)
+    processors: Any = AutoProcessor
+    assert type(loaded["processor"]) is type(processors.from_pretrained(folder))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "MLflow wrote a store here"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a/b", "a name without '/' and ':'"), ("", "a name without")]
+)
+def test_a_name_that_mlflow_does_not_take_is_refused_before_any_work(
+    study: tuple[Path, Path, Store], tmp_path: Path, name: str, message: str
+) -> None:
+    command = ["export", str(study[1]), "--out", str(tmp_path / "out"), "--register", name]
+    said = CliRunner().invoke(cli.app, command)
+    assert message in str(said.exception)
+    assert not (tmp_path / "out").exists()

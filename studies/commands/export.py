@@ -14,6 +14,10 @@ def export(  # noqa: PLR0913 (a command has as many options as it has)
     push: Annotated[
         str | None, typer.Option(help="Then upload it to this repository of the hub: owner/name.")
     ] = None,
+    register: Annotated[
+        str | None,
+        typer.Option(help="Then register it under this name in the MLflow store of the study."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1 ...")] = "cpu",
     dtype: Annotated[
         str | None,
@@ -31,15 +35,22 @@ def export(  # noqa: PLR0913 (a command has as many options as it has)
 ) -> None:
     """Write checkpoint, recipe, report and lineage of the study in FOLDER as one folder.
 
-    Nothing leaves this machine without --push; a repository that it creates is private.
+    Nothing leaves this machine without --push or --register; a repository that the former creates
+    is private. --register makes a version of the model in MLflow's registry, made by the run
+    `summary`.
     """
     from studies.console import say, say_json
+    from studies.registering import bring_up_to_date, check_name, store_shown
+    from studies.registering import register as registered
     from studies.release import check_repository, check_token, release
     from studies.release import push as upload
 
     if push is not None:
         check_repository(push)
         check_token()
+    if register is not None:
+        check_name(register)
+        bring_up_to_date(folder)
     release(
         folder,
         out,
@@ -52,7 +63,13 @@ def export(  # noqa: PLR0913 (a command has as many options as it has)
     if not as_json:
         say(f"wrote {out}: checkpoint, recipe.yaml, report.html, lineage.json")
     address = None if push is None else upload(out, push)
+    version = None if register is None else registered(folder, out, register)
     if as_json:
-        say_json({"folder": str(out), "uploaded_to": address})
-    elif address is not None:
+        say_json({"folder": str(out), "uploaded_to": address, "registered_as": version})
+        return
+    if address is not None:
         say(f"uploaded to {address}")
+    if version is not None:
+        say(f"registered as {version}; to load it:")
+        load = f'mlflow.transformers.load_model({version!r}, return_type="components")'
+        say(f"  mlflow.set_tracking_uri({store_shown(folder)!r}); {load}")
