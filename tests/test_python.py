@@ -85,7 +85,7 @@ def test_a_study_file_is_never_replaced_by_accident(
     with pytest.raises(UserError, match="there is no merge method"):
         Study.from_dict({**content, "method": "nothing"}, demo_folder / "other.yaml")
     assert not (demo_folder / "other.yaml").exists()
-    with pytest.raises(UserError, match="folder holds ledger"):
+    with pytest.raises(UserError, match="there is no such folder"):
         first.best()
 
 
