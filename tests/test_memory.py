@@ -80,7 +80,8 @@ def test_ten_thousand_trials_take_the_memory_of_their_records(
 ) -> None:
     trials = 1500 if sampler == "tpe" else 10_000  # its suggestions take ever longer
     found = marched(tmp_path / "study", trials, 500, sampler, rule)
-    assert found.slope(500) < 1.5 * found.journal / trials
+    most = 2.5 if sampler == "tpe" else 1.5  # its arrays, of candidates by trials by coordinates
+    assert found.slope(500) < most * found.journal / trials
 
 
 @pytest.mark.slow
