@@ -57,7 +57,7 @@ STUDY: dict[str, Any] = {
     "compare": True,
     "seed": 0,
     "out": "runs/s",
-    "tracking": {"enabled": True, "uri": "http://127.0.0.1:5000", "system_metrics": False},
+    "tracking": {"enabled": True, "uri": "http://127.0.0.1:5000"},
     "runtime": {
         "device": "cpu",
         "threads": 1,
