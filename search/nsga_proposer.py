@@ -35,7 +35,7 @@ class NsgaProposer:
         )
         self._distributions = {d.name: distribution(d) for d in dimensions}
         self._told = 0
-        self._asked: list[Trial] = []
+        self._asked: list[Trial | None] = []  # by their place; those that were told are let go
 
     def propose(self, trials: Sequence[FrozenTrial], pending: Sequence[Pending] = ()) -> Proposal:
         """The next member of the current generation."""
@@ -48,7 +48,9 @@ class NsgaProposer:
         self._tell(trials, len(trials))
         if place == len(self._asked):
             self._ask()
-        return Proposal(dict(self._asked[place].params), {PLACE: place})
+        asked = self._asked[place]
+        assert asked is not None, "a point in flight has not been told"
+        return Proposal(dict(asked.params), {PLACE: place})
 
     def _ask(self) -> None:
         self._asked.append(self._study.ask(self._distributions))
@@ -59,11 +61,13 @@ class NsgaProposer:
             if PLACE not in trial.user_attrs:
                 self._study.add_trial(trial)
             else:
-                self._finish(self._asked[trial.user_attrs[PLACE]], trial)
+                self._finish(trial.user_attrs[PLACE], trial)
         self._told = max(self._told, count)
 
-    def _finish(self, asked: Trial, trial: FrozenTrial) -> None:
+    def _finish(self, place: int, trial: FrozenTrial) -> None:
         """Tell one of its own points' result."""
+        asked, self._asked[place] = self._asked[place], None
+        assert asked is not None, "a result is told once"
         if dict(asked.params) != trial.params:  # proposed for another budget: another population
             self._study.tell(asked, state=TrialState.FAIL)
             self._study.add_trial(trial)

@@ -154,7 +154,10 @@ def main(out: str, trials: str, every: str, sampler: str, rule: str, mirrored: s
         held[int(trials)] = resident()
     facts = {
         "held": held,
-        "peak": max(*held.values(), *(t.user_attrs["memory"]["host"] for t in current[0].trials)),
+        "peak": max(
+            *held.values(),
+            *(t.user_attrs.get("memory", {}).get("host", 0) for t in current[0].trials),
+        ),
         "journal": (folder / JOURNAL).stat().st_size,
         "seconds": time.monotonic() - begun,
         "cpu": time.process_time() - cpu,

@@ -14,7 +14,9 @@ from tests.hostile import RECIPE, WHOLE, Hostile, dumped
 FREE = {
     "parameters.lambda": {"-1", "[3]"},
     "search.knobs.weight.range.0": {"-1"},
+    "search.knobs.weight.0": {"-1"},
     "search.knobs.weight.log": {"null"},
+    "tracking.system_metrics": {"null"},
     "search.choices.normalize.0": {"1"},  # as mergekit, which takes 1.0 for true
     "search.choices.normalize.1": {"1"},
     "search.freeze": {"{zzz: 1}"},  # dimensions are known once the models are
@@ -28,7 +30,7 @@ FREE = {
 }
 """Wrong values of `tests.hostile.WRONG` that these keys may have after all."""
 
-ELSEWHERE = {"search.knobs.weight.range.1: -1"}
+ELSEWHERE = {"search.knobs.weight.range.1: -1", "search.knobs.weight.1: -1"}
 """Mistakes that are said of a whole, not of the value."""
 
 EVERY = 8  # of the cases from the schema, in the quick test
