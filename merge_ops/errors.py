@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-_NEAR = 0.65
+_NEAR = 0.62
 """Share of letters that two names have in common, from which one may be a slip of the other."""
 
 

@@ -10,6 +10,7 @@ from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
 from search.racing import STOPPED
 from studies.ledger import JOURNAL, SEARCH, Ledger, Outcome
+from studies.trial_facts import ITEMS
 
 VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "wbr"}
 _ADDRESSES = ("src", "href", "xlink:href", "action", "data", "poster")
@@ -108,7 +109,8 @@ def big_ledger(
                     name: [float(flat or draw.random() < chance) for _ in range(items)]
                     for name, chance in (("vqa", share), ("charts", 1 - share))
                 }
-                stopped: dict[str, Any] = {STOPPED: items // 2} if number % 7 == 0 else {}
+                part = {STOPPED: items // 2, ITEMS: items // 2}
+                stopped: dict[str, Any] = part if number % 7 == 0 else {}
                 figures = {name: sum(v) / items for name, v in scores.items()}
                 value = 0.5 if flat else 0.8 * figures["vqa"] + 0.2 * figures["charts"]
                 entry |= {"state": 1, "value": value}

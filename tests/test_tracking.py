@@ -53,7 +53,8 @@ def test_runs_equal_the_ledger(
         assert run.data.metrics == metrics
         assert run.info.status == ("FAILED" if trial.number == 2 else "FINISHED")
         assert run.info.end_time == int(ended(trial).timestamp() * 1000)
-        assert run.info.end_time - run.info.start_time in {250, 2000}
+        taken = run.info.end_time - run.info.start_time
+        assert taken - (250 if taken < 1000 else 2000) in range(100)  # with what telling took
         tags = {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")}
         expected = {
             "kind": "trial",
