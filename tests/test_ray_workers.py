@@ -68,6 +68,7 @@ def test_only_loopback_is_listened_on(here: Any) -> None:
                 assert address in {"127.0.0.1", "::1"}, (process.name(), socket)
 
 
+@pytest.mark.slow
 def test_one_worker_is_the_study_of_one_process(
     here: Any, small_study: MakeStudy, demo_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
