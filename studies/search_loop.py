@@ -114,11 +114,11 @@ def _run_trial(
     plan: SearchPlan, ledger: Ledger, evaluator: Evaluator, before_block: Callable[[], None]
 ) -> FrozenTrial | None:
     """Propose, score and tell one trial; None if there is no further point."""
-    begun, start = time.monotonic(), time.perf_counter()
+    begun = time.monotonic()
     proposal, source = _next(plan, ledger.trials)
     if proposal is None:
         return None
-    suggest = time.perf_counter() - start
+    suggest = time.monotonic() - begun
     recipe = plan.space.decode(proposal.values)
     digest = evaluator.digest(recipe)
     half = HalfScored(evaluator.folder, digest)
