@@ -10,7 +10,6 @@ counts little. Run `python -m benchmarks.mirroring`. The figures stand in docs/b
 import argparse
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from statistics import mean, median
 from typing import cast
 
 import numpy as np
+import psutil
 import torch
 
 from merge_ops.recipe import Recipe, Source
@@ -34,7 +34,6 @@ from studies.interruption import Interruption
 from studies.ledger import SEARCH, Ledger
 from studies.search_loop import SearchPlan, run_search
 from studies.tracking import Mirror
-from studies.tracking_store import open_client
 
 _LAYERS, _ITEMS = 20, 600  # with two experts 40 dimensions
 
@@ -63,8 +62,8 @@ def _compare(work: str, seconds: float, turns: int, trials: int) -> None:
             "hanging": stack.enter_context(_hanging()),
         }
         searches = [_Tracked(Path(folder) / n, uri, score) for n, uri in stores.items()]
-        searches[1].run(1)  # its tables take seconds
-        searches[1].settle()
+        for search in searches:
+            search.get_ready()
         for turn in range(turns):
             for search in searches[turn % 4 :] + searches[: turn % 4]:
                 search.times.append(search.run(trials))
@@ -94,7 +93,7 @@ def _print(title: str, searches: "Sequence[_Tracked]", trials: int) -> None:
         count = len(search.ledger.trials)
         status = search.mirror.status() if search.mirror else None
         told = [f"{each:.4f}", f"{mean(ratios):.4f} [{low:.4f}, {high:.4f}]"]
-        told.append(f"{1000 * search.cpu() / count:.1f}" if status else "-")
+        told.append(f"{1000 * search.cpu() / (count - 1):.1f}" if status else "-")
         told += [f"{status.mirrored} of {count}", str(status.errors)] if status else ["-", "-"]
         print("| " + " | ".join([search.folder.name, *told]) + " |", flush=True)
 
@@ -109,21 +108,30 @@ class _Tracked:
     ledger: Ledger = field(init=False)
     plan: SearchPlan = field(init=False)
     mirror: Mirror | None = field(init=False, default=None)
-    thread: threading.Thread | None = field(init=False, default=None)
+    tracker: psutil.Process | None = field(init=False, default=None)
+    imports: float = field(init=False, default=0.0)
     times: list[float] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        """Begin; MLflow is imported before anything is timed."""
+        """Begin."""
         self.folder.mkdir()
         space = _space()
         self.ledger = Ledger(self.folder, SEARCH, space.dimensions())
         proposer = make_proposer("random", space.dimensions(), 0)
         self.plan = SearchPlan(space, (), proposer, "random")
         if self.uri is not None:
-            open_client("http://127.0.0.1:9")  # nothing is sent
+            before = psutil.Process().children()
             self.mirror = Mirror(self.uri, self.folder.name, lambda: self.ledger.trials, {})
             self.mirror.start()
-            self.thread = threading.enumerate()[-1]
+            while not (started := set(psutil.Process().children()) - set(before)):
+                time.sleep(0.01)
+            (self.tracker,) = started
+
+    def get_ready(self) -> None:
+        """One trial, so that MLflow is imported and a store's tables are made; that takes seconds."""
+        self.run(1)
+        self.settle()
+        self.imports = _idle(self.tracker) if self.tracker else 0.0
 
     def run(self, trials: int) -> float:
         """Seconds of so many further trials."""
@@ -140,10 +148,9 @@ class _Tracked:
             time.sleep(0.01)
 
     def cpu(self) -> float:
-        """CPU seconds of the tracker's thread."""
-        assert self.thread is not None
-        assert self.thread.ident is not None
-        return time.clock_gettime(time.pthread_getcpuclockid(self.thread.ident))
+        """CPU seconds of the tracker's process since it was ready."""
+        assert self.tracker is not None
+        return _spent(self.tracker) - self.imports
 
     def end(self) -> None:
         """Leave the tracker behind; say how long it holds the end of a study up."""
@@ -151,6 +158,21 @@ class _Tracked:
             begun = time.perf_counter()
             self.mirror.finish(60.0)
             print(f"{self.folder.name}: its end waited {time.perf_counter() - begun:.1f} s")
+
+
+def _spent(process: psutil.Process) -> float:
+    """CPU seconds."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _idle(process: psutil.Process) -> float:
+    """Wait until a process does nothing for a second; its CPU seconds."""
+    spent, before = _spent(process), -1.0
+    while spent < 1.0 or spent - before > 0.02:  # its imports alone take seconds
+        time.sleep(1.0)
+        spent, before = _spent(process), spent
+    return spent
 
 
 @dataclass(frozen=True, slots=True)

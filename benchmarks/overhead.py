@@ -31,7 +31,7 @@ from search.samplers import make_proposer
 from search.space import KnobRange, SearchSpace
 from studies.budget import Limits
 from studies.ledger import SEARCH, Ledger, Outcome
-from studies.particulars import Particulars, recipes_of
+from studies.particulars import Particulars, RecipeText
 from studies.tracking_sync import Experiment
 
 _TIMED, _ITEMS = 15, 600
@@ -122,7 +122,7 @@ def _record(
 
 def _mirror(uri: str, trials: Sequence[FrozenTrial], space: SearchSpace) -> float:
     """Seconds that the tracker's thread takes to write one trial, its recipe included."""
-    text = recipes_of("overhead", space, Path(tempfile.gettempdir()))
+    text = RecipeText("overhead", space, Path(tempfile.gettempdir()))
     experiment = Experiment(uri, "overhead", "ledger", {}, Particulars(recipe_of=text))
     return median(_timed(experiment, trial) for trial in trials)
 

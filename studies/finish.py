@@ -33,7 +33,7 @@ from studies.provenance import study_digest, with_commits
 from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
-from studies.tracking import Summary
+from studies.tracking_summary import Summary
 from studies.writing import with_provenance, write_study
 
 

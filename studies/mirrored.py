@@ -7,7 +7,9 @@ from optuna.trial import FrozenTrial
 from studies.console import warn
 from studies.particulars import Particulars
 from studies.setup import StudyFile
-from studies.tracking import Mirror, Summary, tracking_uri
+from studies.tracking import Mirror
+from studies.tracking_address import tracking_uri
+from studies.tracking_summary import Summary
 
 _PATIENCE, _HASTE = 60.0, 10.0
 """Seconds that the tracker may take to catch up at the end of a finished or a stopped study."""

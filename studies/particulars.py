@@ -56,7 +56,8 @@ class Particulars:
         params: of the run `summary`.
         data: the data sets, by objective and split.
         models: the models.
-        recipe_of: the text of a trial's recipe; None where the space is not known.
+        recipe_of: the text of a trial's recipe; None where the space is not known. It is sent to
+            the tracker's process, and so can be pickled.
     """
 
     params: Mapping[str, str] = field(default_factory=dict)
@@ -79,20 +80,32 @@ def particulars(
         params=study_params(study.config.model_dump(mode="json")),
         data=tuple(_data(study)),
         models=tuple(_models(study, identities)),
-        recipe_of=recipes_of(study.config.name, space, study.out),
+        recipe_of=RecipeText(study.config.name, space, study.out),
     )
 
 
-def recipes_of(name: str, space: "SearchSpace", out: Path) -> Callable[[FrozenTrial], str]:
-    """From a trial to its recipe's text, as a file in the study's folder would hold it."""
-    from merge_ops.recipe_text import recipe_text
+@dataclass(frozen=True, slots=True)
+class RecipeText:
+    """From a trial to its recipe's text, as a file in the study's folder would hold it.
 
-    def text(trial: FrozenTrial) -> str:
-        recipe = space.decode(trial.params)
-        told = {"study": name, "trial": trial.number, "digest": trial.user_attrs.get("digest")}
-        return recipe_text(replace(recipe, provenance={**recipe.provenance, **told}), out)
+    Attributes:
+        name: the study's.
+        space: of its own search.
+        out: the study's folder.
+    """
 
-    return text
+    name: str
+    space: "SearchSpace"
+    out: Path
+
+    def __call__(self, trial: FrozenTrial) -> str:
+        """The text."""
+        from merge_ops.recipe_text import recipe_text
+
+        recipe = self.space.decode(trial.params)
+        digest = trial.user_attrs.get("digest")
+        told = {"study": self.name, "trial": trial.number, "digest": digest}
+        return recipe_text(replace(recipe, provenance={**recipe.provenance, **told}), self.out)
 
 
 def study_params(settings: Mapping[str, Any]) -> dict[str, str]:

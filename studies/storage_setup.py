@@ -2,7 +2,7 @@
 
 from studies.place import Address, absolute
 from studies.setup import StudyFile
-from studies.tracking import tracking_uri
+from studies.tracking_address import tracking_uri
 
 
 def address_of(study: StudyFile) -> Address | None:

@@ -1,6 +1,8 @@
 """How busy the machine is while a study runs: MLflow's own figures, sampled by a thread."""
 
 import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -114,22 +116,33 @@ def _figures(monitors: Sequence[Any]) -> dict[str, float]:
         monitor.collect_metrics()
         found |= monitor.aggregate_metrics()
     if not any(name.startswith("gpu_") for name in found):
-        found |= _torch_memory()
+        found |= _asked_of_smi()
     return {f"system/{name}": float(value) for name, value in found.items()}
 
 
-def _torch_memory() -> dict[str, float]:
-    """Of CUDA devices where NVIDIA's library for Python is not installed: torch knows memory."""
-    import sys
-
-    torch: Any = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+def _asked_of_smi() -> dict[str, float]:
+    """Of NVIDIA's devices where its library for Python is not installed: by its own command."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
         return {}
+    fields = "--query-gpu=index,memory.used,memory.total,utilization.gpu"
+    form = "--format=csv,noheader,nounits"
+    try:
+        said = subprocess.run(
+            [command, fields, form], capture_output=True, text=True, timeout=10, check=True
+        )
+        return _read_smi(said.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError):  # a driver without a device, say
+        return {}
+
+
+def _read_smi(table: str) -> dict[str, float]:
+    """Figures from rows of index, used and whole memory in MiB, and utilization in percent."""
     found = {}
-    for i in range(torch.cuda.device_count()):
-        if not torch.cuda.memory_reserved(i):  # asking one that is not in use would take it
-            continue
-        free, total = torch.cuda.mem_get_info(i)
-        found[f"gpu_{i}_memory_usage_megabytes"] = (total - free) / 1e6
-        found[f"gpu_{i}_memory_usage_percentage"] = round((total - free) / total * 100, 1)
+    for line in table.splitlines():
+        index, used, total, busy = (part.strip() for part in line.split(","))
+        found[f"gpu_{index}_memory_usage_megabytes"] = round(float(used) * 2**20 / 1e6, 1)
+        found[f"gpu_{index}_memory_usage_percentage"] = round(100 * float(used) / float(total), 1)
+        if busy.isdigit():  # a slice of a device does not tell
+            found[f"gpu_{index}_utilization_percentage"] = float(busy)
     return found

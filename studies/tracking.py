@@ -1,29 +1,23 @@
-"""The tracker: a thread that mirrors the ledger to MLflow and never holds the study up."""
+"""The study's side of its tracker: MLflow never holds the study up."""
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Protocol
 
 from optuna.trial import FrozenTrial
 
 from studies.particulars import Particulars
-from studies.system_metrics import SystemSampler
-from studies.tracking_address import tracking_uri
-from studies.tracking_store import (
-    import_quietly,
-    ledger_tag,
-    open_client,
-    reason_of,
-    without_password,
-)
+from studies.tracker import GIVE_UP
+from studies.tracker_process import TrackerDiedError, TrackerProcess
+from studies.tracking_store import without_password
 from studies.tracking_summary import Summary
-from studies.tracking_sync import Experiment, started
-
-__all__ = ["Mirror", "Status", "Summary", "tracking_uri"]
+from studies.tracking_wire import Answer, Ask, Progress, Question, Task
 
 _LONGEST_PAUSE_S = 60.0
-_GIVE_UP = 2  # failures in a row after which a study that is over no longer waits
+_AT_ONCE = 10  # trials in an answer
 _FLUSH_S = 30.0  # between two writes of what was sampled, while no trial ends
 _SHARE, _LEAST_S = 0.01, 3.0  # of the study's time, and seconds: the most that one waits in doubt
 
@@ -57,11 +51,21 @@ class Status:
         return f"{text}, without some recipes or inputs ({self.refused})" if self.refused else text
 
 
-class Mirror:
-    """Copies finished trials to MLflow, in a daemon thread.
+class Host(Protocol):
+    """Where a tracker runs."""
 
-    The store may be slow, hang, refuse or vanish: the study neither waits nor fails. What was
-    missed is filled in as soon as the store answers, or by `mergetuna sync`.
+    def work(self, task: Task, answers: Ask) -> None:
+        """Run it until it is over."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Mirror:
+    """Lets a tracker copy finished trials to MLflow, in a process of its own.
+
+    The store may be slow, hang, refuse or vanish, and the process may die: the study neither waits
+    nor fails. What was missed is filled in as soon as the store answers, or by `mergetuna sync`.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Mirror:
         tags: Mapping[str, str],
         *,
         system: bool = False,
+        host: Host | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -79,130 +84,106 @@ class Mirror:
             uri: an MLflow tracking address.
             experiment: the study's name.
             trials: returns the ledger's finished trials so far, of which there are ever more;
-                called from the thread.
+                called from a thread.
             tags: for every run.
             system: sample how busy the machine is, into the run `summary`.
+            host: where the tracker runs, if not in a process of its own.
         """
-        self._uri, self._name, self._trials, self._tags = uri, experiment, trials, dict(tags)
-        self._wake, self._closing, self._stopped = (threading.Event() for _ in range(3))
-        self._experiment: Experiment | None = None
+        self._task = Task(uri, experiment, dict(tags), system, int(time.time() * 1000))
+        self._trials = trials
+        self._news, self._closing, self._stopped = (threading.Event() for _ in range(3))
         self._summary: Summary | None = None
-        self._summarised = False
-        self._mirrored = self._errors = self._place = 0
-        self._begun, self._failing = time.monotonic(), False
-        self._start = int(time.time() * 1000)
-        self._last_error = self._refused = ""
-        self._told = Particulars()
-        self._sampler = SystemSampler() if system else None
+        self._progress = Progress()
+        self._begun = time.monotonic()
+        self._told, self._untold = Particulars(), False
+        self._host = TrackerProcess() if host is None else host
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
 
     def start(self) -> None:
         """Begin; trials that the ledger holds already are mirrored too."""
         self._thread.start()
-        self._wake.set()
 
     def describe(self, told: Particulars) -> None:
         """Say what the study is, before its first trial is told."""
-        self._told = told
+        self._told, self._untold = told, True
+        self._news.set()
 
     def notify(self) -> None:
         """Tell that the ledger has grown; returns at once."""
-        self._wake.set()
+        self._news.set()
 
     def finish(self, timeout_s: float, summary: Summary | None = None) -> Status:
         """Let the tracker catch up, write the summary and end.
 
         Args:
-            timeout_s: it is left behind after so many seconds; sooner, if the store failed last.
+            timeout_s: it is ended after so many seconds; sooner, if the store failed last.
             summary: what the study came to, or None if it was cut short.
         """
         now = time.monotonic()
         doubt = min(timeout_s, max(_LEAST_S, _SHARE * (now - self._begun)))
         self._summary = summary
-        if self._sampler is not None:
-            self._sampler.end()
         self._closing.set()
-        self._wake.set()
+        self._news.set()
         while self._thread.is_alive():
-            left = now + (doubt if self._failing else timeout_s) - time.monotonic()
+            left = now + (doubt if self._progress.failing else timeout_s) - time.monotonic()
             if left <= 0:
                 break
             self._thread.join(min(left, 0.1))
         self._stopped.set()
+        self._host.kill()
         return self.status()
 
     def status(self) -> Status:
         """How far the tracker is."""
-        finished = sum(trial.state.is_finished() for trial in self._trials())
-        complete = self._mirrored >= finished and (self._summary is None or self._summarised)
-        address = without_password(self._uri)
-        told = (self._errors, self._last_error, self._refused)
-        return Status(address, self._mirrored, finished, complete, *told)
+        finished, progress = len(self._trials()), self._progress
+        complete = progress.mirrored >= finished and (self._summary is None or progress.summarised)
+        address = without_password(self._task.uri)
+        told = (progress.errors, progress.last_error, progress.refused)
+        return Status(address, progress.mirrored, finished, complete, *told)
 
     def _run(self) -> None:
-        failures = 0
-        if self._sampler is not None:
-            import_quietly()  # once, before two threads want it
-            self._sampler.start()
-        while not self._stopped.is_set():
-            self._wake.wait(_FLUSH_S if self._sampler else None)
-            self._wake.clear()
-            closing = self._closing.is_set()
+        """Let the tracker work; a new one takes the place of one that died."""
+        for deaths in count(1):
             try:
-                self._sync(closing=closing)
-            except Exception as error:  # whatever it is, it must not reach the study
-                self._fail(error)
-                failures += 1
-                if closing and failures >= _GIVE_UP:
+                self._host.work(replace(self._task, progress=self._progress), self._answer)
+            except TrackerDiedError as death:
+                if self._stopped.is_set():
                     return
-                pause = min(2.0**failures, _LONGEST_PAUSE_S)
-                (self._stopped if closing else self._closing).wait(1.0 if closing else pause)
-                self._wake.set()
+                so_far = self._progress
+                self._progress = replace(
+                    so_far, failing=False, errors=so_far.errors + 1, last_error=str(death)
+                )
+                if self._closing.is_set() and deaths >= GIVE_UP:
+                    return
+                self._pause(min(2.0**deaths, _LONGEST_PAUSE_S))
             else:
-                failures = 0
-                if closing:
-                    return
-
-    def _sync(self, *, closing: bool) -> None:
-        """Bring the store up to date; opens it first if need be."""
-        trials = self._trials()
-        ledger = ledger_tag(trials)
-        if ledger is None:
-            open_client(self._uri)  # the import and a new store's tables take seconds
-            return
-        if self._experiment is None:
-            self._experiment = Experiment(self._uri, self._name, ledger, self._tags, self._told)
-        experiment = self._experiment
-        self._failing = False
-        start = min(self._start, started(next(t for t in trials if t.state.is_finished())))
-        if self._sampler is not None or self._told.params:
-            experiment.begin_summary(start)
-        for trial in trials[self._place :]:
-            if self._stopped.is_set():
                 return
-            experiment.write(trial)
-            self._place, self._mirrored = self._place + 1, experiment.count
-            self._refused = experiment.refused
-        self._flush(experiment)
-        if closing and self._summary is not None:
-            experiment.write_summary(self._summary, start)
-            self._summarised = True
-        elif closing:
-            experiment.stop_summary()
-        self._refused = experiment.refused
 
-    def _flush(self, experiment: Experiment) -> None:
-        """Write what was sampled; what the store does not take is kept."""
-        samples = [] if self._sampler is None else self._sampler.take()
-        try:
-            experiment.sample(samples)
-        except Exception:
-            if self._sampler is not None:
-                self._sampler.put_back(samples)
-            raise
+    def _answer(self, question: Question) -> Answer:
+        """Hear the tracker, wait for news and tell them."""
+        self._progress = question.progress
+        if question.pause_s is not None:
+            self._pause(question.pause_s)
+        elif question.place >= len(self._trials()) and not (self._untold or question.over):
+            over = self._closing.is_set()
+            self._news.wait(0.0 if over else _FLUSH_S if self._task.system else None)
+        self._news.clear()
+        if self._stopped.is_set():
+            raise EOFError("the study waits no longer")
+        closing = self._closing.is_set()  # before the trials, of which no more come after it
+        trials = self._trials()
+        until = question.place + _AT_ONCE
+        news = self._untold or question.place == 0
+        self._untold = False
+        return Answer(
+            trials=trials[question.place : until],
+            more=until < len(trials),
+            told=self._told if news else None,
+            closing=closing,
+            summary=self._summary if closing else None,
+        )
 
-    def _fail(self, error: Exception) -> None:
-        self._experiment, self._place = None, 0  # what the store holds is unknown: look again
-        self._failing = True
-        self._errors += 1
-        self._last_error = reason_of(error)
+    def _pause(self, seconds: float) -> None:
+        """Leave the store alone, less long where the study is over."""
+        over = self._closing.is_set()
+        (self._stopped if over else self._closing).wait(1.0 if over else seconds)

@@ -32,7 +32,8 @@ from studies.interruption import Interruption
 from studies.ledger import JOURNAL, SEARCH, Ledger
 from studies.racing import Racer
 from studies.search_loop import SearchPlan, run_search
-from studies.tracking import Mirror, tracking_uri
+from studies.tracking import Mirror
+from studies.tracking_address import tracking_uri
 
 ITEMS, BLOCKS, BANDS = 400, 4, 16
 SIZE = ITEMS // BLOCKS

@@ -6,9 +6,11 @@ import pytest
 
 from search.dimension import Dimension
 from studies.ledger import SEARCH, Ledger, Outcome
-from studies.tracking import Mirror, Summary, tracking_uri
+from studies.tracking import Mirror
+from studies.tracking_address import tracking_uri
 from studies.tracking_store import ended, ledger_tag
-from tests.tracked import NAMES, SUMMARY, Store, ledger_of, mirrored
+from studies.tracking_summary import Summary
+from tests.tracked import NAMES, SUMMARY, InThread, Store, ledger_of, mirrored
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def test_two_studies_at_once_do_not_mix(store: Store) -> None:
     ledgers = {name: ledger_of(store.folder / name, 3) for name in ("one", "two")}
 
     def mirror_of(name: str) -> Mirror:
-        return Mirror(store.uri, name, lambda: ledgers[name].trials, {})
+        return Mirror(store.uri, name, lambda: ledgers[name].trials, {}, host=InThread())
 
     mirrors = [mirror_of(name) for name in ledgers]
     for mirror in mirrors:

@@ -12,7 +12,7 @@ import pytest
 
 from studies.tracking import Mirror
 from studies.tracking_store import open_client
-from tests.tracked import SUMMARY, Store, ledger_of
+from tests.tracked import SUMMARY, InThread, Store, ledger_of
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def test_a_dead_server_neither_delays_nor_fails_the_study(
     open_client("http://127.0.0.1:9")  # nothing is sent; MLflow's import is not what is timed here
     with server() as uri:
         ledger = ledger_of(tmp_path, 3)
-        mirror = Mirror(uri, "dead", lambda: ledger.trials, {})
+        mirror = Mirror(uri, "dead", lambda: ledger.trials, {}, host=InThread())
         mirror.start()
         begin = time.perf_counter()
         for _ in range(1000):
@@ -89,7 +89,7 @@ def test_what_was_missed_is_filled_in_when_the_store_comes_back(
         true(*args, **named)
 
     monkeypatch.setattr(MlflowClient, "log_batch", fails_twice)
-    mirror = Mirror(store.uri, "back", lambda: ledger.trials, {})
+    mirror = Mirror(store.uri, "back", lambda: ledger.trials, {}, host=InThread())
     mirror.start()
     deadline = time.monotonic() + 60.0
     while mirror.status().mirrored < 2 and time.monotonic() < deadline:
@@ -106,7 +106,7 @@ def test_the_end_of_a_study_does_not_wait_long_for_a_store_that_failed_last(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     ledger = ledger_of(tmp_path, 1)
     with hanging() as uri:
-        mirror = Mirror(uri, "dead", lambda: ledger.trials, {})
+        mirror = Mirror(uri, "dead", lambda: ledger.trials, {}, host=InThread())
         mirror.start()
         deadline = time.monotonic() + 60.0
         while not mirror.status().errors and time.monotonic() < deadline:

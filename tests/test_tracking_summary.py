@@ -14,9 +14,10 @@ from studies.ledger import SEARCH, Ledger, Outcome
 from studies.metric_names import sortable, trial_metrics
 from studies.particulars import DataSet, InputModel, Particulars
 from studies.system_metrics import SystemSampler
-from studies.tracking import Mirror, Summary
+from studies.tracking import Mirror
+from studies.tracking_summary import Summary
 from studies.tracking_sync import Experiment
-from tests.tracked import SUMMARY, Store, ledger_of, outcome
+from tests.tracked import SUMMARY, InThread, Store, ledger_of, outcome
 
 MODELS = (
     InputModel("target", "/models/vlm", "a" * 64),
@@ -43,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def told_mirror(ledger: Ledger, uri: str, name: str, told: Particulars, **own: bool) -> Mirror:
-    mirror = Mirror(uri, name, lambda: ledger.trials, {}, **own)
+    mirror = Mirror(uri, name, lambda: ledger.trials, {}, host=InThread(), **own)
     mirror.describe(told)
     mirror.start()
     return mirror

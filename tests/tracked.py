@@ -6,7 +6,11 @@ from typing import Any
 from objectives.records import ExampleScore, ScoreSet
 from search.dimension import Dimension
 from studies.ledger import SEARCH, Ledger, Outcome
-from studies.tracking import Mirror, Status, Summary, tracking_uri
+from studies.tracker import Tracker
+from studies.tracking import Mirror, Status
+from studies.tracking_address import tracking_uri
+from studies.tracking_summary import Summary
+from studies.tracking_wire import Ask, Task
 
 NAMES = ("weight.math.0", "weight.odd (name)/")
 """The second has characters that MLflow refuses."""
@@ -35,10 +39,23 @@ def ledger_of(folder: Path, trials: int, failed: tuple[int, ...] = ()) -> Ledger
     return ledger
 
 
+class InThread:
+    """A tracker in the thread that answers it: what MLflow does can be watched and broken."""
+
+    def work(self, task: Task, answers: Ask) -> None:
+        try:
+            Tracker(task, answers).run()
+        except EOFError:
+            return
+
+    def kill(self) -> None:
+        """A thread cannot be."""
+
+
 def mirrored(
     ledger: Ledger, uri: str, name: str, summary: Summary | None = None, timeout_s: float = 120.0
 ) -> Status:
-    mirror = Mirror(uri, name, lambda: ledger.trials, {"sampler": "tpe"})
+    mirror = Mirror(uri, name, lambda: ledger.trials, {"sampler": "tpe"}, host=InThread())
     mirror.start()
     return mirror.finish(timeout_s, summary)
 
