@@ -128,7 +128,7 @@ class _Tracked:
             (self.tracker,) = started
 
     def get_ready(self) -> None:
-        """One trial, so that MLflow is imported and a store's tables are made; that takes seconds."""
+        """One trial, so that MLflow is imported and a store's tables are made: seconds."""
         self.run(1)
         self.settle()
         self.imports = _idle(self.tracker) if self.tracker else 0.0

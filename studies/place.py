@@ -1,16 +1,15 @@
 """Where a ledger lies that is not in the study's folder: in a database, which the folder names."""
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from merge_ops.atomic import write_text
 from merge_ops.errors import UserError
+from studies.secrets import PASSWORD, without_secrets
 
 PLACE = "storage.json"
-PASSWORD = "MERGETUNA_STORAGE_PASSWORD"
 _ADDRESS = re.compile(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://\S*")
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/)(.+)")
 
@@ -76,13 +75,6 @@ def absolute(url: str, folder: Path) -> str:
     """The address with a relative path of an SQLite file made absolute, from the study file's."""
     found = _SQLITE.fullmatch(url)
     return f"{found[1]}{(folder / found[2]).resolve()}" if found else url
-
-
-def without_secrets(text: str) -> str:
-    """The text with passwords taken out: of addresses, and the one of the environment."""
-    secret = os.environ.get(PASSWORD)
-    text = text.replace(secret, "***") if secret else text
-    return re.sub(r"//([^/@:\s]*):[^/@\s]*@", r"//\1:***@", text)
 
 
 def place_of(folder: Path) -> Place | None:

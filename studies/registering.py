@@ -11,9 +11,10 @@ from typing import Any
 
 from merge_ops.errors import UserError
 from studies.journal import read_trials
+from studies.secrets import reason_of, without_secrets
 from studies.sync import store_of, study_name, sync
 from studies.tracking_runs import Runs
-from studies.tracking_store import SUMMARY, ledger_tag, reason_of, without_password
+from studies.tracking_store import SUMMARY, ledger_tag
 
 WEIGHTS = "model"
 """Folder of the checkpoint among a registered model's files; the name is MLflow's."""
@@ -47,7 +48,7 @@ def bring_up_to_date(folder: Path) -> None:
 
 def store_shown(folder: Path) -> str:
     """The store's address, without a password."""
-    return without_password(store_of(folder))
+    return without_secrets(store_of(folder))
 
 
 def register(folder: Path, out: Path, name: str) -> str:
@@ -151,6 +152,6 @@ def _one_line(uri: str, out: Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise UserError(
-            f"{without_password(uri)}: the model could not be registered: {reason_of(error)}. "
+            f"{without_secrets(uri)}: the model could not be registered: {reason_of(error)}. "
             f"{out} is kept."
         ) from None

@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from merge_ops.errors import UserError
 from studies.journal import Journal
 from studies.journal_lines import CLAIM, SAMPLER
-from studies.place import PASSWORD, Address, Place, keep_place, without_secrets
+from studies.place import Address, Place, keep_place
+from studies.secrets import PASSWORD, reason_of
 from studies.trial_facts import first_sampler
 
 MARK = "folder"
@@ -179,17 +180,9 @@ def _reached(url: str) -> Iterator[None]:
         yield
     except (OptunaError, SQLAlchemyError, ImportError, OSError, RuntimeError, KeyError) as error:
         raise UserError(
-            f"{url}: the study's ledger cannot be reached there ({_reason(error)}). What was "
+            f"{url}: the study's ledger cannot be reached there ({reason_of(error)}). What was "
             "written before is kept; the same command goes on once it can be reached."
         ) from None
-
-
-def _reason(error: BaseException) -> str:
-    """The driver's own words: what Optuna and SQLAlchemy say of them stands around."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    first = str(error).strip().partition("\n")[0]
-    return without_secrets(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
 def _check_numbers(

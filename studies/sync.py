@@ -14,9 +14,10 @@ from studies.journal import read_trials
 from studies.metric_names import end_metrics
 from studies.particulars import Particulars, particulars, study_params
 from studies.paths import CHARTS, CHOICES, DEPTH, HISTORY, RECIPE, REPORT, RESULTS, TABLE
+from studies.secrets import reason_of, without_secrets
 from studies.tracking_address import address_problem, tracking_uri
 from studies.tracking_runs import milliseconds
-from studies.tracking_store import ledger_tag, reason_of, without_password
+from studies.tracking_store import ledger_tag
 from studies.tracking_summary import Summary
 from studies.tracking_sync import Experiment, started
 
@@ -58,7 +59,7 @@ def sync(folder: Path, uri: str | None = None) -> Synced:
         raise UserError(problem)
     ledger = ledger_tag(trials)
     if ledger is None:
-        return Synced(without_password(store), name, 0, 0, summary=False)
+        return Synced(without_secrets(store), name, 0, 0, summary=False)
     found = summary_of(folder)
     lacking = ""
     try:
@@ -73,13 +74,13 @@ def sync(folder: Path, uri: str | None = None) -> Synced:
             experiment.write_summary(found, started(trials[0]))
     except Exception as error:  # MLflow and its stores raise what they like
         raise UserError(
-            f"{without_password(store)}: the trials could not be mirrored there: "
+            f"{without_secrets(store)}: the trials could not be mirrored there: "
             f"{reason_of(error)}. What is there already stays; the same command goes on."
         ) from None
     written = experiment.count - before
     if experiment.refused:
         lacking = f"some recipes or inputs: {experiment.refused}"
-    told_store = without_password(store)
+    told_store = without_secrets(store)
     return Synced(told_store, name, len(trials), written, found is not None, lacking)
 
 
@@ -148,7 +149,7 @@ def mirror_report(folder: Path, page: Path, pictures: Sequence[Path]) -> str | N
     if ledger is None or not (settings.get("tracking") or {}).get("enabled", True):
         return None
     store, name = _store(folder, settings, None), str(settings["name"])
-    where = f"{without_password(store)}, experiment {name}"
+    where = f"{without_secrets(store)}, experiment {name}"
     try:
         logged = Experiment(store, name, ledger, study_tags(settings)).write_report(page, pictures)
     except Exception as error:  # the report itself is written

@@ -6,8 +6,9 @@ from dataclasses import replace
 from optuna.trial import FrozenTrial
 
 from studies.particulars import Particulars
+from studies.secrets import reason_of
 from studies.system_metrics import SystemSampler
-from studies.tracking_store import import_quietly, ledger_tag, open_client, reason_of
+from studies.tracking_store import import_quietly, ledger_tag, open_client
 from studies.tracking_sync import Experiment, started
 from studies.tracking_wire import Answer, Ask, Question, Task
 

@@ -10,9 +10,9 @@ from typing import Protocol
 from optuna.trial import FrozenTrial
 
 from studies.particulars import Particulars
+from studies.secrets import without_secrets
 from studies.tracker import GIVE_UP
 from studies.tracker_process import TrackerDiedError, TrackerProcess
-from studies.tracking_store import without_password
 from studies.tracking_summary import Summary
 from studies.tracking_wire import Answer, Ask, Progress, Question, Task
 
@@ -137,7 +137,7 @@ class Mirror:
         """How far the tracker is."""
         finished, progress = len(self._trials()), self._progress
         complete = progress.mirrored >= finished and (self._summary is None or progress.summarised)
-        address = without_password(self._task.uri)
+        address = without_secrets(self._task.uri)
         told = (progress.errors, progress.last_error, progress.refused)
         return Status(address, progress.mirrored, finished, complete, *told)
 

@@ -4,7 +4,8 @@ import os
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from studies.tracking_store import STORE, without_password
+from studies.secrets import without_secrets
+from studies.tracking_store import STORE
 
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 _SCHEMES = ("http", "https", "file", "databricks", "databricks-uc", "uc", *_DATABASES)
@@ -26,7 +27,7 @@ def tracking_uri(config_uri: str | None, runs_folder: Path) -> str:
 
 def address_problem(uri: str) -> str | None:
     """Why MLflow cannot have a store at an address, whoever answers there; None if it can."""
-    shown = without_password(uri)[:200]
+    shown = without_secrets(uri)[:200]
     scheme, colon, rest = uri.partition(":")
     if scheme == "file" or (not colon and uri and uri not in _SCHEMES):
         allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 import warnings
 from collections.abc import Iterable
 from datetime import datetime
@@ -105,17 +104,3 @@ def ended(trial: FrozenTrial) -> datetime:
     """When a finished trial ended."""
     assert trial.datetime_complete is not None, f"trial {trial.number} is not finished"
     return trial.datetime_complete
-
-
-def without_password(text: str) -> str:
-    """The text with user and password taken out of every address in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
-def reason_of(error: BaseException) -> str:
-    """Why a store failed, in one line without a password."""
-    cause = error  # the first link of the chain: it says most in least words
-    while (inner := cause.__cause__ or cause.__context__) is not None:
-        cause = inner
-    first = str(cause).strip().partition("\n")[0]
-    return without_password(f"{type(cause).__name__}: {first}")[:300]

@@ -10,9 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 from search.racing import STOPPED
 from studies.metric_names import sortable, trial_metrics
 from studies.particulars import Particulars
+from studies.secrets import reason_of
 from studies.system_metrics import Sample
 from studies.tracking_runs import FAILED, FINISHED, Runs, milliseconds
-from studies.tracking_store import TRIAL, ended, reason_of
+from studies.tracking_store import TRIAL, ended
 from studies.tracking_summary import Summary, SummaryRun
 from studies.trial_facts import COPY_OF, GUARDS, spent, standing_of
 

@@ -22,6 +22,7 @@ from studies.model_checks import ModelCheck, check_models
 from studies.model_places import at_models
 from studies.model_setup import load_models, prepare_runtime
 from studies.objectives_setup import ObjectiveSet, make_objectives
+from studies.secrets import without_secrets
 from studies.setup import StudyFile, identities
 from studies.space_setup import make_space
 from studies.splits_file import check_splits
@@ -29,7 +30,6 @@ from studies.statistics import attach
 from studies.storage_setup import address_of
 from studies.timing import Clock
 from studies.tracking_address import address_problem, silent, tracking_uri
-from studies.tracking_store import without_password
 from studies.warm import first_points
 from studies.work import journal_of, sampler_of
 
@@ -150,7 +150,7 @@ def _tracker(study: StudyFile) -> list[str]:
     reason = address_problem(uri) or silent(uri)
     if reason is None:
         return []
-    shown = without_password(uri)
+    shown = without_secrets(uri)
     return [
         f"tracking: {shown} does not answer ({reason}); the study runs all the same, and "
         f"`mergetuna sync {study.out}` fills in its trials later"

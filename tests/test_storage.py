@@ -21,8 +21,9 @@ from search.dimension import Choice, Coordinate, Dimension
 from studies import cli
 from studies.journal import JOURNAL, read_ledger, read_trials
 from studies.ledger import Ledger, Outcome
-from studies.place import PASSWORD, PLACE, Address, checked_address, without_secrets
+from studies.place import PLACE, Address, checked_address
 from studies.run import run_study
+from studies.secrets import PASSWORD, without_secrets
 from studies.setup import read_study
 from studies.storage import probe
 from studies.storage_setup import address_of

@@ -137,7 +137,10 @@ def store_files(store: Store, run: Any) -> list[Path]:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("foo://me:secret@bar", "MLflow has no store at 'foo://bar': an address begins with"),
+        (
+            "foo://me:secret@bar",
+            "MLflow has no store at 'foo://me:***@bar': an address begins with",
+        ),
         ("sqlite://runs.db", "sqlite:///PATH, with three slashes"),
         ("http://", "names no host"),
         ("./mlruns", "keeps no runs in folders"),

@@ -51,7 +51,8 @@ def _route(folder: Path) -> str:
 
     from merge_ops.errors import UserError
     from studies.journal import read_trials
-    from studies.tracking_store import STORE, ledger_tag, study_page, without_password
+    from studies.secrets import without_secrets
+    from studies.tracking_store import STORE, ledger_tag, study_page
 
     ledger = ledger_tag(read_trials(folder))
     if ledger is None:
@@ -63,7 +64,7 @@ def _route(folder: Path) -> str:
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{store}: MLflow cannot read it ({first}).") from error
     if found is None:
-        elsewhere = without_password(os.environ.get("MLFLOW_TRACKING_URI", ""))
+        elsewhere = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
         place = f"MLFLOW_TRACKING_URI is {elsewhere}; or see" if elsewhere else "see"
         raise UserError(
             f"{store}: holds none of the trials of {folder}. Trials that are tracked elsewhere "

@@ -18,7 +18,7 @@ from studies.report.facts import Facts, read_facts
 from studies.report.front_charts import front_table
 from studies.report.importance import importance
 from studies.report.markup import bullets, charts, paragraph, section
-from studies.report.place import SIGNATURE, Place, own_place
+from studies.report.place import SIGNATURE, ReportFiles, own_place
 from studies.report.style import STYLE
 from studies.shrunken import shrunken
 from studies.trial_facts import standing_of
@@ -37,7 +37,7 @@ class Written:
     pictures: Sequence[Path]
 
 
-def write_report(folder: Path, place: Place | None = None) -> Written:
+def write_report(folder: Path, place: ReportFiles | None = None) -> Written:
     """Write the report of a study's folder, whether it has ended or not.
 
     Args:

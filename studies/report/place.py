@@ -13,7 +13,7 @@ _END = 4096  # bytes in which it stands
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReportFiles:
     """The files of a report.
 
     Attributes:
@@ -25,12 +25,12 @@ class Place:
     charts: Path
 
 
-def own_place(folder: Path) -> Place:
+def own_place(folder: Path) -> ReportFiles:
     """The place in the folder that holds the study, or what is released of it."""
-    return Place(folder / REPORT, folder / CHARTS)
+    return ReportFiles(folder / REPORT, folder / CHARTS)
 
 
-def chosen_place(folder: Path, page: Path) -> Place:
+def chosen_place(folder: Path, page: Path) -> ReportFiles:
     """The place that somebody chose: pictures lie beside the page, in a folder named after it.
 
     Args:
@@ -43,14 +43,14 @@ def chosen_place(folder: Path, page: Path) -> Place:
     own = own_place(folder)
     if page.absolute() == own.page.absolute():
         return own
-    found = Place(page, page.with_name(f"{page.stem}-charts"))
+    found = ReportFiles(page, page.with_name(f"{page.stem}-charts"))
     wrong = _harm(folder, found)
     if wrong is not None:
         raise UserError(f"--out must name an .html file of its own, but {wrong}.")
     return found
 
 
-def _harm(folder: Path, place: Place) -> str | None:
+def _harm(folder: Path, place: ReportFiles) -> str | None:
     page, charts = place.page, place.charts
     if page.is_dir():
         return f"{page} is a folder; take {page / REPORT}"
