@@ -29,3 +29,23 @@ def check_device(name: str) -> None:
         raise UserError(
             f"device must be one of this machine, {', '.join(known)}, but is {name[:80]!r}."
         )
+
+
+def check_attention(name: str | None) -> None:
+    """Refuse an implementation of attention whose package is not there.
+
+    Args:
+        name: transformers' `attn_implementation`, or None for its default.
+
+    Raises:
+        UserError: the package is missing.
+    """
+    if name != "flash_attention_2":  # the others are torch's
+        return
+    from transformers.utils.import_utils import is_flash_attn_2_available, is_kernels_available
+
+    if not (is_flash_attn_2_available() or is_kernels_available()):
+        raise UserError(
+            f"{name} needs a GPU and the package flash-attn or kernels, of which none is here; "
+            "install one, or take sdpa."
+        )

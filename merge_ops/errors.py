@@ -15,6 +15,10 @@ class UserError(Exception):
     """
 
 
+class TooLittleMemoryError(UserError):
+    """A model does not fit into the memory that may be used."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `", did you mean 'x'?"` for the closest of `known`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=_NEAR)

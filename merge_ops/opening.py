@@ -8,11 +8,14 @@ from torch import Tensor
 
 from merge_ops.checkpoint import Checkpoint, open_checkpoints
 from merge_ops.disk_names import disk_names
-from merge_ops.errors import UserError
+from merge_ops.errors import UserError, did_you_mean
 from merge_ops.lending import Lent, lend
 from merge_ops.recipe import Recipe
 from merge_ops.tensors import MergedTensor, SharedTensors, is_vocabulary, share
 from merge_ops.vocabulary import Agreement, Rows, agree, summary
+
+_VOCABULARY = ("embed_tokens", "lm_head")
+"""Excluded where a study does not say; a model that ties its head has but one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Opened:
         numels: elements of each of those that are merged, by canonical name.
         agreements: what the tokenizers say of those of them that have a row for each token.
         lent: the target's towers that other models fill.
+        idle: what the recipe excludes although no tensor is called so, in words.
     """
 
     checkpoints: Mapping[str, Checkpoint]
@@ -36,6 +40,7 @@ class Opened:
     numels: Mapping[str, int]
     agreements: Mapping[str, Agreement]
     lent: Sequence[Lent] = ()
+    idle: Sequence[str] = ()
 
     @property
     def rows(self) -> dict[str, Rows]:
@@ -71,7 +76,11 @@ class Opened:
             for reference, checkpoint in self.checkpoints.items()
             if checkpoint.unknown and checkpoint.adapter is None
         ]
-        return [*unread, *(note for adapter in adapters if adapter for note in adapter.notes)]
+        return [
+            *self.idle,
+            *unread,
+            *(note for adapter in adapters if adapter for note in adapter.notes),
+        ]
 
     def owner(self, reference: str, name: str) -> str:
         """The source that holds a tensor for a model: itself, or one that has the same tensor.
@@ -155,9 +164,20 @@ def open_models(recipe: Recipe, also: Sequence[str] = (), *, by_id: bool = False
         for t in tensors
         if several and is_vocabulary(t.name)
     }
-    found = Opened(checkpoints, sources, shared, tensors, {}, agreements, lent)
+    idle = _idle(recipe.exclude, shared.names[0])
+    found = Opened(checkpoints, sources, shared, tensors, {}, agreements, lent, idle)
     shapes |= {name: rows.shape(shapes[name]) for name, rows in found.rows.items()}
     return replace(found, numels={name: shape.numel() for name, shape in shapes.items()})
+
+
+def _idle(exclude: Sequence[str], names: Collection[str]) -> list[str]:
+    """A note on each pattern that excludes nothing, but for those of a study's own default."""
+    parts = {part for name in names for part in name.split(".")}
+    return [
+        f"exclude: {pattern!r} is part of no tensor's name{did_you_mean(pattern, parts)}"
+        for pattern in exclude
+        if pattern not in _VOCABULARY and not any(pattern in name for name in names)
+    ]
 
 
 def rows_of(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from merge_ops.errors import UserError
+from merge_ops.errors import TooLittleMemoryError
 
 Place = Literal["device", "pinned", "mapped"]
 GIB = 1 << 30
@@ -89,14 +89,14 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
         pinnable: bytes of host memory that may be pinned for an accelerator; 0 on the CPU.
 
     Raises:
-        UserError: what must be on the device, or cannot stay in files, does not fit; the numbers
-            are given.
+        TooLittleMemoryError: what must be on the device, or cannot stay in files, does not fit;
+            the numbers are given.
     """
     fixed = sum(item.size for item in items if not item.movable)
     if fixed > free:
         less = "".join(f"{item.fewer}, " for item in items if item.fewer)
         listed = ", ".join(f"{i.what} {readable(i.size)}" for i in items if not i.movable)
-        raise UserError(
+        raise TooLittleMemoryError(
             f"{device} must hold {readable(fixed)} ({listed}), but has {readable(free)} free; use "
             f"{less}a smaller dtype, a larger device, or free memory on this one."
         )
@@ -112,7 +112,7 @@ def plan_memory(items: Sequence[Item], device: str, free: int, pinnable: int) ->
             places.append("pinned")
             host -= item.size
         elif not item.mappable:
-            raise UserError(
+            raise TooLittleMemoryError(
                 f"{item.what} takes {readable(item.size)} and cannot stay in its files, for each "
                 f"of its fused experts stands there as several tensors; {device} has "
                 f"{readable(left)} left. Use a smaller dtype, a larger device, or free memory on "

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from merge_ops.errors import UserError
+from merge_ops.errors import TooLittleMemoryError, UserError
 from merge_ops.yaml_file import Location
 
 if TYPE_CHECKING:  # which takes the places of its own models
@@ -16,6 +16,10 @@ def at_models(study: "StudyFile") -> Iterator[None]:
     """Give what is wrong with a model its place in the file: where the file first names it."""
     try:
         yield
+    except TooLittleMemoryError:
+        key = "device" if study.config.runtime.memory_gb is None else "memory_gb"
+        with study.file.at("runtime", key):
+            raise
     except UserError as error:
         place = next((p for p, start in _starts(study) if str(error).startswith(start)), None)
         if place is None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from merge_ops.devices import check_attention
 from merge_ops.residency import load_resident
 from merge_ops.resident import ResidentModel
 from merge_ops.runtime import Runtime
@@ -15,7 +16,7 @@ def prepare_runtime(study: StudyFile) -> Runtime:
     """Set the number of CPU threads and choose the device; "auto" takes the first GPU if any.
 
     Raises:
-        UserError: the device is not there; with its place in the file.
+        UserError: the device or the attention is not there; with its place in the file.
     """
     import torch
 
@@ -26,6 +27,8 @@ def prepare_runtime(study: StudyFile) -> Runtime:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     limit = config.runtime.memory_gb
+    with study.file.at("runtime", "attention"):
+        check_attention(config.runtime.attention)
     with study.file.at("runtime", "device"):
         return Runtime(
             device,

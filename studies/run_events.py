@@ -1,5 +1,6 @@
 """Running a study for a command: it speaks as asked, and events tell how it ended."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from merge_ops.errors import UserError
 from objectives.errors import ObjectiveError
 from studies.interruption import Stopped
+from studies.path_errors import persons_mistake
 from studies.paths import RECIPE
 from studies.voice import Voice, event, speaking
 
@@ -32,14 +34,22 @@ def told(voice: Voice) -> Iterator[None]:
     with speaking(voice):
         try:
             yield
-        except (UserError, ObjectiveError) as error:
-            event("error", {"text": str(error)})
-            raise
         except Stopped as stopped:
             event("stopped", {"exit_code": stopped.code})
             if voice == "lines":
                 raise
             raise SystemExit(stopped.code) from None
+        except Exception as error:
+            event("error", {"text": _text(error)})
+            raise
+
+
+def _text(error: Exception) -> str:
+    """What the command line says of an error, without a traceback."""
+    if isinstance(error, UserError | ObjectiveError):
+        return str(error)
+    mistake = persons_mistake(error, sys.argv[2:]) if isinstance(error, OSError) else None
+    return mistake or f"{type(error).__name__}: {error}"
 
 
 def tell_end(results: Mapping[str, Any], out: Path) -> None:

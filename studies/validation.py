@@ -10,28 +10,25 @@ from merge_ops.plan import Plan
 from merge_ops.runtime import Runtime
 from objectives.errors import ObjectiveError
 from objectives.records import SPLITS
-from search.samplers import ONLY
 from studies.changes import check_changes
 from studies.estimate import Estimate
 from studies.finish import finished
 from studies.forecast import forecast
 from studies.foresight import foresee
 from studies.holder import holder
-from studies.journal import SEARCH
 from studies.model_checks import ModelCheck, check_models
 from studies.model_places import at_models
 from studies.model_setup import load_models, prepare_runtime
 from studies.objectives_setup import ObjectiveSet, make_objectives
+from studies.search_checks import check_search
 from studies.secrets import without_secrets
 from studies.setup import StudyFile, identities
-from studies.space_setup import make_space
 from studies.splits_file import check_splits
 from studies.statistics import attach
 from studies.storage_setup import address_of
 from studies.timing import Clock
 from studies.tracking_address import address_problem, silent, tracking_uri
-from studies.warm import first_points
-from studies.work import journal_of, sampler_of
+from studies.work import journal_of
 
 Found = TypeVar("Found")
 
@@ -119,7 +116,7 @@ def validate_study(
         tried(lambda: check_splits(study.out, data))
     runtime = tried(lambda: prepare_runtime(study))
     models = tried(lambda: _models(study, runtime))
-    search = None if models is None else tried(lambda: _search(study, models, quick=quick))
+    search = None if models is None else tried(lambda: check_search(study, models, quick=quick))
     state, told = tried(lambda: _state(study)) or "cannot be told", None
     if not quick and not problems and objectives is not None:
         told = tried(lambda: _forecast(study, objectives, begun, clock))
@@ -134,10 +131,14 @@ def validate_study(
         foresight=()
         if objectives is None
         else tuple(foresee(objectives.main, config.budget.trials, config.confirm_top)),
-        search=search or {},
+        search={} if search is None else search.facts,
         memory=() if models is None else models.memory,
         estimate=told,
-        warnings=(*(() if models is None else models.warnings), *_tracker(study)),
+        warnings=(
+            *(() if models is None else models.warnings),
+            *(() if search is None else search.warnings),
+            *_tracker(study),
+        ),
         problems=tuple(problems),
     )
 
@@ -172,24 +173,6 @@ def _forecast(
 def _models(study: StudyFile, runtime: Runtime | None) -> ModelCheck:
     with at_models(study):
         return check_models(study, runtime)
-
-
-def _search(study: StudyFile, models: ModelCheck, *, quick: bool) -> dict[str, Any]:
-    config = study.config
-    space = make_space(study, models.layers, models.merged)
-    dimensions = space.dimensions()
-    if quick:  # else they are read for the estimate
-        first_points(study, space)
-    trials = config.budget.trials if dimensions else 1
-    sampler = ONLY
-    if dimensions:
-        sampler = sampler_of(study, journal_of(study), SEARCH, dimensions, trials)
-    return {
-        "method": config.method,
-        "dimensions": len(dimensions),
-        "sampler": sampler,
-        "trials": trials,
-    }
 
 
 def _sizes(objectives: ObjectiveSet) -> dict[str, dict[str, int]]:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers.utils.import_utils import is_flash_attn_2_available
 from typer.testing import CliRunner
 
 from objectives.data import Example
@@ -171,3 +173,31 @@ def test_what_earlier_runs_have_done_is_not_counted_again() -> None:
     assert "15 are finished" in told.how
     over = replace(SEARCH, trials=0, finished=20)
     assert estimate(replace(WORK, searches=[over]), TIMES, []).phases[0].seconds == 0
+
+
+def test_names_and_sizes_that_fit_no_model_have_their_place_in_the_file(
+    small_study: MakeStudy,
+) -> None:
+    def found(**keys: object) -> Validation:
+        path = small_study("preference", out="v-unfit", trials=3, **keys)
+        return validate_study(read_study(path), quick=True)
+
+    unfit = found(runtime={"device": "cpu", "memory_gb": 0.0001}).problems
+    assert re.match(r".*:\d+:3: runtime\.memory_gb: cpu must hold .*, but has 97\.7 KiB", unfit[0])
+    void = found(search={"knobs": {"weight": [0, 1]}, "modules": {"part": ["self_atn"]}})
+    assert "search: weight.vlm.0.part has no effect; freeze it or leave it out" in void.warnings
+    noted = found(exclude=["embed_tokens", "lm_head", "down_prj"])
+    assert noted.ok
+    assert "exclude: 'down_prj' is part of no tensor's name, did you mean 'down_proj'?" in (
+        noted.warnings
+    )
+
+
+@pytest.mark.skipif(is_flash_attn_2_available(), reason="flash-attn is installed")
+def test_attention_whose_package_is_missing_is_refused_before_a_model_is_read(
+    small_study: MakeStudy,
+) -> None:
+    runtime = {"device": "cpu", "attention": "flash_attention_2"}
+    path = small_study("preference", out="v-flash", trials=3, runtime=runtime)
+    (problem,) = validate_study(read_study(path), quick=True).problems
+    assert re.match(r".*:\d+:3: runtime\.attention: flash_attention_2 needs a GPU", problem)

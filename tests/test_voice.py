@@ -1,5 +1,6 @@
 """How a run speaks: nothing with --quiet, events with --json-log."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,22 @@ def test_a_mistake_is_an_event_too_and_always_an_error(
         said, errors = capfd.readouterr()
         assert [one["event"] for one in events(said)] == printed
         assert "no.yaml" in errors
+
+
+def test_what_nobody_foresaw_is_an_event_too(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail(error: Exception) -> None:
+        with told("json"):
+            raise error
+
+    refused = PermissionError(errno.EACCES, "Permission denied", "/elsewhere/out")
+    for error, text in (
+        (refused, "/elsewhere/out: there is no permission."),
+        (ZeroDivisionError("by nothing"), "ZeroDivisionError: by nothing"),
+    ):
+        with pytest.raises(type(error)):
+            fail(error)
+        (one,) = events(capfd.readouterr().out)
+        assert (one["event"], one["text"]) == ("error", text)
 
 
 def test_quiet_and_json_log_exclude_each_other(small_study: MakeStudy) -> None:
