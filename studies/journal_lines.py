@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -120,10 +121,18 @@ def trial_of(entry: Line, number: int) -> FrozenTrial:
         datetime_complete=_moment(entry.get("datetime_complete")),
         params={name: kind.to_external_repr(raw[name]) for name, kind in kinds.items()},
         distributions=kinds,
-        user_attrs=entry["user_attrs"],
+        user_attrs=_sharing_names(dict(entry["user_attrs"])),
         system_attrs=entry["system_attrs"],
         intermediate_values={},
     )
+
+
+def _sharing_names(facts: dict[str, Any]) -> dict[str, Any]:
+    """The same, with names that all trials hold in common."""
+    return {
+        sys.intern(name): _sharing_names(fact) if isinstance(fact, dict) else fact
+        for name, fact in facts.items()
+    }
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -1,6 +1,5 @@
 """The ledger: every scored trial, as Optuna keeps trials; the one source of truth of a study."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,7 +19,7 @@ from studies.journal import GLOBAL, JOURNAL, SEARCH, read_trials
 from studies.journal_lines import CLAIM, SAMPLER
 from studies.ledger_store import open_store
 from studies.place import Address
-from studies.trial_facts import COPY_OF, FRONT, GUARDS, ITEMS, MEMORY, SEEDS
+from studies.trial_facts import COPY_OF, FRONT, GUARDS, ITEMS, MEMORY, SEEDS, scores_text
 
 __all__ = ["GLOBAL", "JOURNAL", "SEARCH", "Ledger", "Outcome", "read_trials"]
 
@@ -148,7 +147,7 @@ class Ledger:
             if outcome.stopped is None:
                 attributes["figures"] = figures(outcome.sets)
             whole = {s.objective: [score.value for score in s.scores] for s in outcome.sets}
-            attributes["scores"] = json.dumps(outcome.scores or whole, separators=(",", ":"))
+            attributes["scores"] = scores_text(outcome.scores or whole)
             if outcome.guards:
                 attributes[GUARDS] = {k: asdict(v) for k, v in outcome.guards.items()}
             if outcome.front:

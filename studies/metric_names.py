@@ -15,27 +15,32 @@ MAIN = ("front", "score")
 """First words of the metrics that are columns of the table; categories would fill the screen."""
 
 
+_DIGITS = 6
+"""Behind the point; the ledger has all."""
+
+
 def trial_metrics(trial: FrozenTrial) -> dict[str, float]:
-    """All metrics of a finished trial."""
-    score, seconds = value_of(trial), trial.user_attrs.get("seconds", {})
+    """All metrics of a finished trial, as exact as a page can show them."""
+    score = value_of(trial)
     front = named_values(trial) if FRONT in trial.user_attrs else {}
-    return {
+    found = {
         **{f"front.{name}": value for name, value in front.items()},
         **({} if score is None else {"score": score}),
         **_figures(figures_of(trial), "score", "slice"),
-        **{f"seconds.{phase}": value for phase, value in seconds.items()},
         **_spent(trial),
         **{f"violation.{name}": value for name, value in trial.constraints.items()},
     }
+    return {name: round(value, _DIGITS) for name, value in found.items()}
 
 
 def _spent(trial: FrozenTrial) -> dict[str, float]:
-    """Items scored, and memory at its peak in megabytes where the ledger has it."""
+    """Items scored, seconds by phase, and the most memory in MB where the ledger has it."""
     items = trial.user_attrs.get("items")
     memory = trial.user_attrs.get("memory") or {}
     return {
         "spent.items": float(examples_of(trial) if items is None else items),
         **{f"spent.memory.{k}_mb": n / 1e6 for k, n in memory.items() if n is not None},
+        **{f"spent.seconds.{k}": n for k, n in trial.user_attrs.get("seconds", {}).items()},
     }
 
 
@@ -70,7 +75,8 @@ def end_metrics(score: float, figures: Mapping[str, float]) -> dict[str, float]:
         score: the combined one.
         figures: by objective, and by category under "objective/category".
     """
-    return {"test": score, **_figures(figures, "test", "test_slice")}
+    found = {"test": score, **_figures(figures, "test", "test_slice")}
+    return {name: round(value, _DIGITS) for name, value in found.items()}
 
 
 def _figures(figures: Mapping[str, float], whole: str, part: str) -> dict[str, float]:

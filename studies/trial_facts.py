@@ -65,6 +65,15 @@ def scores_of(trial: FrozenTrial) -> Stored:
     return found
 
 
+def scores_text(scores: Stored) -> str:
+    """Scores as the ledger keeps them, whole ones without a fraction: most are 0 or 1."""
+    brief = {
+        name: [int(one) if one is not None and one == int(one) else one for one in values]
+        for name, values in scores.items()
+    }
+    return json.dumps(brief, separators=(",", ":"))
+
+
 def examples_of(trial: FrozenTrial) -> int:
     """How many examples it was scored on; a stopped one on fewer than others, a copy on none."""
     if ITEMS in trial.user_attrs:

@@ -40,7 +40,7 @@ def test_trials_come_back_as_they_were_told(tmp_path: Path) -> None:
     good, bad = read_trials(tmp_path)
     assert (good.number, good.value, good.params) == (0, 0.5, {"w": 0.1})
     assert good.user_attrs["figures"] == {"o": 0.5, "o/c": 0.5}
-    assert good.user_attrs["scores"] == '{"o":[1.0,0.0]}'
+    assert good.user_attrs["scores"] == '{"o":[1,0]}'
     assert good.user_attrs["k"] == 3
     assert bad.state == TrialState.FAIL
     assert bad.user_attrs["reason"] == "boom"
@@ -183,7 +183,7 @@ def test_a_clock_that_is_set_back_gives_no_trial_a_negative_duration(
 
 
 def test_trials_of_older_ledgers_still_say_how_many_items_they_cost() -> None:
-    old = {"digest": "d", "source": "tpe", "seconds": {"score": 1.0}, "scores": '{"o":[1.0,0.0]}'}
+    old = {"digest": "d", "source": "tpe", "seconds": {"score": 1.0}, "scores": '{"o":[1,0]}'}
     trial = create_trial(value=0.5, user_attrs=old)
     assert (record(trial)["items"], record(trial)["memory"]) == (2, None)
     assert record(create_trial(value=0.5, user_attrs={**old, "stopped": 1}))["items"] == 1

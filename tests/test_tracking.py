@@ -46,7 +46,7 @@ def test_runs_equal_the_ledger(
         point = {"weight.math.0": trial.params[NAMES[0]]}
         point["weight.odd _name_"] = trial.params[NAMES[1]]
         assert {k: float(v) for k, v in run.data.params.items()} == point
-        metrics = {f"seconds.{k}": v for k, v in trial.user_attrs["seconds"].items()}
+        metrics = {f"spent.seconds.{k}": v for k, v in trial.user_attrs["seconds"].items()}
         if trial.value is not None:
             own = trial.user_attrs["figures"]
             metrics |= {"score": trial.value, "score.vqa": own["vqa"]}

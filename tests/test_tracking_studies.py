@@ -95,7 +95,8 @@ def test_the_summary_says_what_the_study_is_made_of(study: tuple[Path, Path, Sto
     run = store.runs("mirrored")["summary"]
     assert "system/cpu_utilization_percentage" in run.data.metrics
     results = json.loads((out / "results.json").read_text())
-    assert run.data.metrics["test"] == results["rows"][-1]["score"]["value"]
+    found = results["rows"][-1]["score"]["value"]
+    assert run.data.metrics["test"] == pytest.approx(found, abs=1e-6)
 
 
 def test_sync_writes_to_an_empty_store_what_the_study_wrote(
