@@ -64,7 +64,8 @@ def sync(folder: Path, uri: str | None = None) -> Synced:
     lacking = ""
     try:
         experiment = Experiment(store, name, ledger, study_tags(settings))
-        if experiment.count < len(trials) or (found is not None and not experiment.ended):
+        whole = experiment.count == len(trials) and not experiment.bare
+        if not whole or (found is not None and not experiment.ended):
             told, lacking = _told(folder, settings)  # seconds, where nothing may be missing
             experiment = Experiment(store, name, ledger, study_tags(settings), told)
         before = experiment.count

@@ -38,7 +38,7 @@ class SummaryRun:
     """It, whether or not the store has it yet. For use by one thread."""
 
     def __init__(
-        self, runs: Runs, told: Particulars, attempt: Callable[[Callable[[], None]], None]
+        self, runs: Runs, told: Particulars, attempt: Callable[[Callable[[], None]], bool]
     ) -> None:
         """Look for it; nothing is written.
 

@@ -24,7 +24,8 @@ _ENDED = {FINISHED, FAILED}
 _TOLD = ("source", "digest", "reason", COPY_OF, STOPPED)
 """Attributes of trials that are tags too."""
 _LONGEST_TAG = 5000  # characters
-_RECIPE = "recipe.yaml"
+_RECIPE, _WITHOUT = "recipe.yaml", "without"
+"""A file of every run, and the tag of one that lacks it."""
 _PATIENCE = 3  # files that a store may refuse before no more are sent
 
 
@@ -53,6 +54,8 @@ class Experiment:
         self._told = told
         self._done: set[int] = set()
         self._half: dict[int, Any] = {}
+        self._bare: dict[int, Any] = {}
+        self._lacking = {} if told.recipe_of else {_WITHOUT: _RECIPE}
         self._refused = 0
         self._reason = ""
         self._find()
@@ -62,6 +65,11 @@ class Experiment:
     def count(self) -> int:
         """How many trials the store holds."""
         return len(self._done)
+
+    @property
+    def bare(self) -> int:
+        """How many of these lack their recipe."""
+        return len(self._bare)
 
     @property
     def ended(self) -> bool:
@@ -75,18 +83,20 @@ class Experiment:
 
     def write(self, trial: FrozenTrial) -> None:
         """Write a trial, unless it is still running or its run is done."""
-        if not trial.state.is_finished() or trial.number in self._done:
+        if not trial.state.is_finished():
+            return
+        if trial.number in self._done:
+            if self._told.recipe_of and (bare := self._bare.pop(trial.number, None)):
+                self._keep_recipe(bare, trial)
             return
         stamp = milliseconds(ended(trial))
         run = self._half.pop(trial.number, None) or self._runs.create(
             TRIAL,
             f"trial-{trial.number:04d}",
             started(trial),
-            {_NUMBER: str(trial.number), **_facts(trial)},
+            {_NUMBER: str(trial.number), **_facts(trial), **self._lacking},
         )
-        if (recipe_of := self._told.recipe_of) is not None:
-            address = run.info.artifact_uri
-            self._attempt(lambda: self._runs.keep_text(address, recipe_of(trial), _RECIPE))
+        self._keep_recipe(run, trial)
         complete = trial.state is TrialState.COMPLETE
         own = run.info.run_id
         self._runs.log(own, sortable(trial.params), trial_metrics(trial), stamp)
@@ -120,20 +130,36 @@ class Experiment:
             self._summary.keep(page, pictures)
         return self._summary.ended
 
-    def _attempt(self, task: Callable[[], None]) -> None:
+    def _keep_recipe(self, run: Any, trial: FrozenTrial) -> None:
+        """Store it with its run; a run that lacks it says so, and gets it another time."""
+        own, known, kept = run.info, run.data.tags, False
+        if (recipe_of := self._told.recipe_of) is not None:
+            kept = self._attempt(
+                lambda: self._runs.keep_text(own.artifact_uri, recipe_of(trial), _RECIPE)
+            )
+        if kept and _WITHOUT in known:
+            self._runs.client.delete_tag(own.run_id, _WITHOUT)
+        elif not kept and _WITHOUT not in known:
+            self._runs.client.set_tag(own.run_id, _WITHOUT, _RECIPE)
+
+    def _attempt(self, task: Callable[[], None]) -> bool:
         """Do what may be refused; whoever calls goes on with what may not, and so sees outages."""
         if self._refused >= _PATIENCE:
-            return
+            return False
         try:
             task()
         except Exception as error:  # a store of files raises what it likes
             self._refused += 1
             self._reason = reason_of(error)
+            return False
+        return True
 
     def _find(self) -> None:
         """Read which trials' runs are done and which were cut short; drop doubles."""
         runs = self._runs.find(TRIAL)
-        self._done = {int(r.data.tags[_NUMBER]) for r in runs if r.info.status in _ENDED}
+        whole = {int(r.data.tags[_NUMBER]): r for r in runs if r.info.status in _ENDED}
+        self._done = set(whole)
+        self._bare = {number: run for number, run in whole.items() if _WITHOUT in run.data.tags}
         for run in runs:
             number = int(run.data.tags[_NUMBER])
             if run.info.status in _ENDED:

@@ -111,7 +111,7 @@ def test_sync_writes_to_an_empty_store_what_the_study_wrote(
     other.client().rename_experiment(experiment, "whole")
 
 
-def test_sync_without_the_models_mirrors_the_rest_and_says_so(
+def test_sync_without_the_models_mirrors_the_rest_and_later_adds_what_it_lacks(
     study: tuple[Path, Path, Store], other: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from merge_ops import opening
@@ -120,14 +120,19 @@ def test_sync_without_the_models_mirrors_the_rest_and_says_so(
     def gone(*_: object) -> None:
         raise UserError("models/math: there is no such folder")
 
-    monkeypatch.setattr(opening, "open_models", gone)
-    said = CliRunner().invoke(cli.app, ["sync", str(study[1]), "--uri", other.uri])
+    command = ["sync", str(study[1]), "--uri", other.uri]
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "open_models", gone)
+        said = CliRunner().invoke(cli.app, command)
     assert said.exit_code == 0, said.output
     assert said.output.count("there is no such folder") == 1
     runs = other.runs("mirrored")
     assert len(runs) == 4
     assert runs["summary"].data.params["method"] == "task_arithmetic"
     assert not store_files(other, runs["trial-0000"])
+    said = CliRunner().invoke(cli.app, command)
+    assert "0 of 3 trials were missing" in said.output, "the recipes join the runs that are there"
+    assert [path.name for path in store_files(other, runs["trial-0000"])] == ["recipe.yaml"]
 
 
 def store_files(store: Store, run: Any) -> list[Path]:

@@ -146,11 +146,21 @@ def test_a_store_without_room_for_files_still_gets_the_runs(
     def refuse(*_: object) -> None:
         raise OSError("no credentials for the bucket")
 
-    monkeypatch.setattr("studies.tracking_runs.Runs.keep_text", refuse)
     ledger = ledger_of(store.folder / "refused", 5)
-    status = told_mirror(ledger, store.uri, "refused", TOLD).finish(60.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("studies.tracking_runs.Runs.keep_text", refuse)
+        status = told_mirror(ledger, store.uri, "refused", TOLD).finish(60.0)
     assert (status.complete, status.mirrored, status.errors) == (True, 5, 0)
     assert "without some recipes or inputs (OSError: no credentials" in str(status)
+    runs = store.runs("refused")
+    assert all(runs[f"trial-{n:04d}"].data.tags["without"] == "recipe.yaml" for n in range(5))
+    assert told_mirror(ledger, store.uri, "refused", TOLD).finish(60.0).refused == ""
+    again = store.runs("refused")
+    for number in range(5):
+        run = again[f"trial-{number:04d}"]
+        assert run.info.run_id == runs[f"trial-{number:04d}"].info.run_id
+        assert file_of(store, run, "recipe.yaml") == f"trial: {number}\n"
+        assert "without" not in run.data.tags
 
 
 def test_a_server_that_knows_no_models_of_an_experiment_gets_them_among_the_data(
