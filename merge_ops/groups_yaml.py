@@ -9,7 +9,7 @@ from merge_ops.errors import did_you_mean
 from merge_ops.layout import MisfitError
 from merge_ops.method import Method
 from merge_ops.recipe import MethodGroup, Recipe
-from merge_ops.rewriting import Rewrite, all_methods
+from merge_ops.rewriting import LISTED, Rewrite, all_methods
 from merge_ops.settings_yaml import Problems
 from merge_ops.yaml_file import Location
 
@@ -72,7 +72,7 @@ def unfit(name: str) -> str | None:
     known = {method.name: method for method in all_methods()}
     op: Method | None = known.get(name)
     if op is None:
-        return f"there is no method {name!r}{did_you_mean(name, known)}"
+        return f"there is no method {name!r}{did_you_mean(name, known) or LISTED}"
     if isinstance(op, Rewrite):
         return f"{name} rewrites a whole recipe, so no group can have it"
     if op.traits.views or op.traits.statistics:

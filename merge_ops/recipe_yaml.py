@@ -15,7 +15,7 @@ from merge_ops.method import Method
 from merge_ops.recipe import MethodGroup, Recipe, Setting, Source
 from merge_ops.recipe_text import exclusions
 from merge_ops.references import locate
-from merge_ops.rewriting import Rewrite, all_methods
+from merge_ops.rewriting import LISTED, Rewrite, all_methods
 from merge_ops.settings_yaml import Problems, read_settings
 from merge_ops.slices_yaml import SliceFile, count_problems, read_slices, shape_problems
 from merge_ops.statistics_yaml import StatisticsBlock, read_statistics
@@ -120,7 +120,7 @@ def _methods(
     rest, groups = read_groups(content.merge_method, entries, said)
     methods = {method.name: method for method in all_methods()}
     if rest not in methods and content.merge_method != PER_GROUP:
-        text = f"merge_method: there is no method {rest!r}{did_you_mean(rest, methods)}"
+        text = f"merge_method: there is no method {rest!r}{did_you_mean(rest, methods) or LISTED}"
         said.append((("merge_method",), text))
     if content.merge_method == PER_GROUP and content.slices:
         said.append((("slices",), f"slices: a recipe {PER_GROUP} has none; write models:"))

@@ -176,10 +176,9 @@ def get_op(name: str) -> MergeOp:
                 "`linear`, so it cannot merge one tensor alone; put it into a recipe's "
                 "merge_method, or merge the tensor with 'linear'."
             )
-        hint = did_you_mean(name, [*_OPS, *rewrites])
-        raise UserError(
-            f"unknown merge method {name!r}{hint or '.'} Known: {', '.join(sorted(_OPS))}."
-        )
+        known = sorted([*_OPS, *rewrites])
+        hint = did_you_mean(name, known)
+        raise UserError(f"unknown merge method {name!r}{hint or '.'} Known: {', '.join(known)}.")
     return _OPS[name]
 
 

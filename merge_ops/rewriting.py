@@ -122,6 +122,10 @@ def all_methods() -> list[MergeOp | Rewrite]:
     return sorted([*all_ops(), *all_rewrites()], key=lambda method: method.name)
 
 
+LISTED = "; `mergetuna methods` lists them"
+"""Of a name that is close to none."""
+
+
 def find_method(name: str) -> MergeOp | Rewrite:
     """Look a method up.
 

@@ -1,5 +1,6 @@
 """The rows of a study's table: the parents, the published merges, and what the search found."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from objectives.picking import Picking
 from objectives.records import ScoreSet, Split, combined
 from objectives.statistics import interval, mcnemar, paired_difference
 from search.naming import WARM
-from search.selection import Confirmed, confirm
+from search.selection import Confirmed, confirm, finalists
 from search.space import SearchSpace
 from studies.ledger import Ledger
 from studies.objectives_setup import ObjectiveSet
 from studies.scorer import Scorer
 from studies.setup import StudyFile
+from studies.step_progress import StepProgress
 from studies.table import BEST_GLOBAL as BEST_GLOBAL
 from studies.table import FOUND as FOUND
 
@@ -107,15 +109,24 @@ def confirm_best(
     evaluator: Scorer,
     count: int,
     guards: "Guards | None" = None,
+    title: str = "confirm",
 ) -> list[Confirmed]:
-    """Score the best trials of a search again on the confirm split; the winner stands first."""
+    """Score the best trials of a search again on the confirm split; the winner stands first.
 
-    def score(trial: FrozenTrial) -> Sequence[ScoreSet]:
-        return evaluator.score(space.decode(trial.params), "confirm").sets
+    `title` stands beside the progress.
+    """
+    total = len(finalists(trials, count))
+    done = itertools.count(1)
+    with StepProgress(title, "candidates") as progress:
 
-    if guards is None:
-        return confirm(trials, count, score)
-    return confirm(trials, count, score, lambda sets: guards.decide(sets, "confirm"))
+        def score(trial: FrozenTrial) -> Sequence[ScoreSet]:
+            sets = evaluator.score(space.decode(trial.params), "confirm").sets
+            progress.step(next(done), total)
+            return sets
+
+        if guards is None:
+            return confirm(trials, count, score)
+        return confirm(trials, count, score, lambda sets: guards.decide(sets, "confirm"))
 
 
 def rival_rows(

@@ -33,6 +33,7 @@ from studies.provenance import study_digest, with_commits
 from studies.scorer import Scorer
 from studies.search_loop import Search
 from studies.setup import StudyFile
+from studies.step_progress import StepProgress
 from studies.tracking_summary import Summary
 from studies.writing import with_provenance, write_study
 
@@ -99,7 +100,8 @@ def finish(
         )
     count = study.config.confirm_top
     warn(f"{study.config.name}: scoring the best {count} again on the confirm split")
-    finals = confirm_best(own.ledger.trials, own.space, evaluator, count, guards)
+    title = f"{study.config.name}, confirm"
+    finals = confirm_best(own.ledger.trials, own.space, evaluator, count, guards, title)
     winner = finals[0]
     rows, beside, theirs = _rows(study, objectives, evaluator, guards, rival)
     front = None
@@ -109,7 +111,7 @@ def finish(
         rows += front.rows(objectives.main)
     rows += [Row(FOUND, own.space.decode(winner.trial.params), objectives.main)]
     warn(f"{study.config.name}: scoring {len(rows)} rows on the test split")
-    scored = [_score(row, evaluator) for row in rows]
+    scored = _scored(f"{study.config.name}, test", rows, evaluator)
     results = findings(study, evaluator, guards, own, finals, scored)
     named = {row.name: row for row in scored}
     if front is not None:
@@ -171,6 +173,12 @@ def _rows(
     return [*parents, *rows, *theirs.rows(objectives.main)], parents, theirs
 
 
-def _score(row: Row, evaluator: Scorer) -> ScoredRow:
-    scored = evaluator.score(row.recipe, "test", why=row.name, objectives=row.objectives)
-    return ScoredRow(row.name, scored.sets)
+def _scored(title: str, rows: Sequence[Row], evaluator: Scorer) -> list[ScoredRow]:
+    """Every row on the test split, one after the other."""
+    found = []
+    with StepProgress(title, "rows") as progress:
+        for row in rows:
+            scored = evaluator.score(row.recipe, "test", why=row.name, objectives=row.objectives)
+            found.append(ScoredRow(row.name, scored.sets))
+            progress.step(len(found), len(rows))
+    return found

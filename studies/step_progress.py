@@ -1,11 +1,13 @@
 """How a job of many equal steps shows itself: a bar on a terminal, plain lines in a log."""
 
+import time
 from typing import Any
 
 from studies.console import warn
 from studies.voice import draws
 
 _LINES = 10  # plain lines for a whole job
+_APART_S = 10.0  # and what lies between two of them; a job of seconds has none
 
 
 class StepProgress:
@@ -17,7 +19,7 @@ class StepProgress:
         self._unit = unit
         self._bar: Any = None
         self._task: Any = None
-        self._lines = 0
+        self._lines, self._told = 0, time.monotonic()
 
     def __enter__(self) -> "StepProgress":
         if draws():
@@ -37,6 +39,8 @@ class StepProgress:
         """So many steps of so many are done."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
-        elif done * _LINES // total > self._lines:
-            self._lines = done * _LINES // total
+            return
+        now, tenth = time.monotonic(), done * _LINES // total
+        if tenth > self._lines and now - self._told >= _APART_S:
+            self._lines, self._told = tenth, now
             warn(f"{self._title}: {done}/{total} {self._unit}")

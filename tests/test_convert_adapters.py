@@ -145,6 +145,7 @@ def test_the_command(
 ) -> None:
     from studies.cli import main
 
+    monkeypatch.setattr("studies.step_progress._APART_S", 0.0)  # a log's lines, at once
     source, _ = pickled_llama(tmp_path / "old")
 
     def run(*arguments: str) -> tuple[int, str, str]:
