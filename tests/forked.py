@@ -55,6 +55,7 @@ def start(path: Path, *options: str) -> Forked:
 
     reader, writer = os.pipe()
     said = path.with_suffix(".err")
+    said.touch()  # the fork may be killed before it could
     pid = os.fork()
     if pid:
         os.close(writer)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from optuna.trial import FrozenTrial
+from psutil import Process
 
 from merge_ops.recipe import Recipe, Source
 from objectives.blocks import Ask, Block
@@ -131,7 +132,10 @@ def march(
 
 
 def main(out: str, trials: str, every: str, sampler: str, rule: str, mirrored: str = "") -> None:
-    """Print one line of JSON: memory after so many trials, and what they take on the disk."""
+    """Print one line of JSON: memory after so many trials, and what they take on the disk.
+
+    Where trials are mirrored, the tracker's memory is counted too, after so many in the store.
+    """
     folder, held = Path(out), dict[int, int]()
     current: list[Ledger] = []
     mirror = None
@@ -144,15 +148,18 @@ def main(out: str, trials: str, every: str, sampler: str, rule: str, mirrored: s
         current[:] = [ledger]
         if mirror is not None:
             mirror.notify()
-        if len(ledger.trials) % int(every) == 0:
+        elif len(ledger.trials) % int(every) == 0:
             held[len(ledger.trials)] = resident()
 
     folder.mkdir(parents=True, exist_ok=True)
     begun, cpu = time.monotonic(), time.process_time()
     march(folder, int(trials), sampler, rule, on_trial)
-    if mirror is not None:
+    if mirror is not None:  # which is slower than trials that are not scored
+        for count in (int(every), int(trials)):
+            while mirror.status().mirrored < count:
+                time.sleep(0.05)
+            held[count] = resident() + sum(c.memory_info().rss for c in Process().children())
         print(mirror.finish(600.0), file=sys.stderr)  # noqa: T201
-        held[int(trials)] = resident()
     facts = {
         "held": held,
         "peak": max(
