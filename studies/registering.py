@@ -12,7 +12,8 @@ from typing import Any
 from merge_ops.errors import UserError
 from studies.journal import read_trials
 from studies.secrets import reason_of, without_secrets
-from studies.sync import store_of, study_name, sync
+from studies.sync import sync
+from studies.tracked_folder import store_of, study_name
 from studies.tracking_runs import Runs
 from studies.tracking_store import SUMMARY, ledger_tag
 

@@ -1,9 +1,7 @@
 """Filling in what MLflow lacks of a study, from the study's folder alone."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +9,12 @@ from merge_ops.errors import UserError, first_line
 from merge_ops.recipe_yaml import read_recipe
 from studies.changes import SETTINGS
 from studies.journal import read_trials
-from studies.metric_names import end_metrics
 from studies.particulars import Particulars, particulars, study_params
-from studies.paths import CHARTS, CHOICES, DEPTH, HISTORY, RECIPE, REPORT, RESULTS, TABLE
+from studies.paths import RECIPE, RESULTS
 from studies.secrets import reason_of, without_secrets
-from studies.tracking_address import address_problem, tracking_uri
-from studies.tracking_runs import milliseconds
+from studies.tracked_folder import settings_of, store_by, study_tags, summary_of
+from studies.tracking_address import address_problem
 from studies.tracking_store import ledger_tag
-from studies.tracking_summary import Summary
 from studies.tracking_sync import Experiment, started
 
 
@@ -53,8 +49,8 @@ def sync(folder: Path, uri: str | None = None) -> Synced:
     Raises:
         UserError: the folder is no study's, or the store does not take it.
     """
-    trials, settings = read_trials(folder), _settings(folder)
-    store, name = _store(folder, settings, uri), str(settings["name"])
+    trials, settings = read_trials(folder), settings_of(folder)
+    store, name = store_by(folder, settings, uri), str(settings["name"])
     if (problem := address_problem(store)) is not None:
         raise UserError(problem)
     ledger = ledger_tag(trials)
@@ -145,81 +141,14 @@ def mirror_report(folder: Path, page: Path, pictures: Sequence[Path]) -> str | N
     """
     if not (folder / RESULTS).is_file() or not (folder / SETTINGS).is_file():
         return None
-    settings = _settings(folder)
+    settings = settings_of(folder)
     ledger = ledger_tag(read_trials(folder))
     if ledger is None or not (settings.get("tracking") or {}).get("enabled", True):
         return None
-    store, name = _store(folder, settings, None), str(settings["name"])
+    store, name = store_by(folder, settings), str(settings["name"])
     where = f"{without_secrets(store)}, experiment {name}"
     try:
         logged = Experiment(store, name, ledger, study_tags(settings)).write_report(page, pictures)
     except Exception as error:  # the report itself is written
         return f"not logged to {where}: {reason_of(error)}"
     return f"logged to {where}" if logged else f"not logged: {where} lacks it; `mergetuna sync`"
-
-
-def study_tags(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Tags of every run, from a study's settings."""
-    return {"study": str(settings["name"]), "sampler": str(settings["sampler"])}
-
-
-def summary_of(folder: Path) -> Summary | None:
-    """What the study came to, as its folder tells it; None if it has not ended."""
-    if not (folder / RESULTS).is_file():
-        return None
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    found = results["rows"][-1]
-    figures: dict[str, float] = {}
-    for name, own in found["objectives"].items():
-        figures |= {name: own["value"]}
-        figures |= {f"{name}/{key}": value for key, value in own["categories"].items()}
-    pictures = [folder / name for name in (HISTORY, DEPTH, CHOICES)]
-    return Summary(
-        (folder / RECIPE).read_text(encoding="utf-8"),
-        (folder / TABLE).read_text(encoding="utf-8"),
-        end_metrics(found["score"]["value"], figures),
-        [*pictures, *sorted((folder / CHARTS).glob("*.png"))],
-        folder / REPORT,
-        _ended(results),
-    )
-
-
-def _ended(results: Mapping[str, Any]) -> int | None:
-    """When the study ended, in milliseconds, as its results say."""
-    try:
-        return milliseconds(datetime.fromisoformat(results["created"]))
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def store_of(folder: Path) -> str:
-    """Where the study of a folder is mirrored, with a password if the address has one."""
-    return _store(folder, _settings(folder), None)
-
-
-def study_name(folder: Path) -> str:
-    """What the study of a folder is called."""
-    return str(_settings(folder)["name"])
-
-
-def _store(folder: Path, settings: Mapping[str, Any], uri: str | None) -> str:
-    """Where the study is mirrored: as asked for, or as its settings say."""
-    chosen = uri or (settings.get("tracking") or {}).get("uri")
-    return tracking_uri(chosen, folder.absolute().parent)
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    """With which settings the study went on last.
-
-    Raises:
-        UserError: they are not there.
-    """
-    path = folder / SETTINGS
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        return {**settings, "name": settings["name"], "sampler": settings["sampler"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: it must hold the study's settings, but {error!r}; `mergetuna run` on the "
-            "study's file writes it."
-        ) from None
