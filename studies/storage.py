@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from sqlalchemy.engine import URL, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from merge_ops.errors import UserError
 from studies.journal import Journal
@@ -133,10 +134,11 @@ def begin_storage(folder: Path, address: Address) -> Storage:
 def _connect(url: str, *, begin: bool) -> RDBStorage:
     """Open a storage; its tables are made only if a ledger is begun.
 
-    An SQLite file that has gone must not come back empty: the study would begin anew.
+    An SQLite file that has gone must not come back empty: the study would begin anew. Connections
+    are not kept: between two trials a server may end them, and trials are minutes apart.
     """
     with _reached(url):
-        whole, options = _whole(url), dict[str, Any](pool_pre_ping=True)
+        whole, options = _whole(url), dict[str, Any](poolclass=NullPool)
         if _is_sqlite(whole):
             if not begin and not _file(whole).is_file():
                 raise FileNotFoundError("there is no such file")
@@ -154,7 +156,7 @@ def probe(address: Address) -> None:
     with _reached(address.url):
         whole = _whole(address.url)
         if not _is_sqlite(whole):
-            create_engine(whole).connect().close()
+            create_engine(whole, poolclass=NullPool).connect().close()
         elif not _file(whole).parent.is_dir():
             raise FileNotFoundError(f"there is no folder {_file(whole).parent}")
 
