@@ -12,6 +12,7 @@ INK = "#0a0b0c"
 BEST, POINT, PALE = "#d1495b", "#3f7fd0", "#8a8f98"
 """Seen on white and on black alike."""
 WIDTH, HEIGHT = 4.9, 3.1  # inches; at 72 to the inch about as wide as a phone
+_BEHIND_HUNDRED = 100.4
 _MANY = 1500  # points from which a chart holds a picture of them instead
 
 _STYLE: dict[Any, Any] = {  # matplotlib types its keys one by one
@@ -66,6 +67,15 @@ def scatter(axis: Any, x: Sequence[float], y: Sequence[float], colour: str, labe
     axis.scatter(
         x, y, s=12, color=colour, alpha=0.85, lw=0, label=label, rasterized=len(x) > _MANY
     )
+
+
+def up_to_hundred(axis: Any, x: Sequence[float], y: Sequence[float]) -> None:
+    """Axes of per cent end there, with room for the points, where the values do."""
+    right, top = axis.get_xlim()[1], axis.get_ylim()[1]
+    if max(x, default=0.0) <= 100 < right:
+        axis.set_xlim(right=min(right, _BEHIND_HUNDRED))
+    if max(y, default=0.0) <= 100 < top:
+        axis.set_ylim(top=min(top, _BEHIND_HUNDRED))
 
 
 def hollow(axis: Any, x: Sequence[float], y: Sequence[float], label: str) -> None:

@@ -20,6 +20,7 @@ from studies.report.drawing import (
     legend,
     new_figure,
     scatter,
+    up_to_hundred,
 )
 from studies.report.markup import table
 from studies.trial_facts import figures_of, named_values
@@ -50,17 +51,13 @@ def pair_chart(trials: Sequence[FrozenTrial], number: int, pair: tuple[str, str]
     points = [(t, figures_of(t)) for t in trials if value_of(t) is not None]
     points = [(t, p) for t, p in points if one in p and other in p]
     best = undominated([(p[one], p[other]) for _, p in points])
-    scatter(
-        axis,
-        [100 * p[one] for _, p in points],
-        [100 * p[other] for _, p in points],
-        PALE,
-        "trials",
-    )
+    all_x, all_y = [100 * p[one] for _, p in points], [100 * p[other] for _, p in points]
+    scatter(axis, all_x, all_y, PALE, "trials")
     chosen = sorted((points[i] for i in best), key=lambda item: item[1][one])
     x, y = [100 * p[one] for _, p in chosen], [100 * p[other] for _, p in chosen]
     axis.plot(x, y, "o-", color=BEST, ms=5, lw=1, label="beaten on both by none")
     axis.set(xlabel=f"{one}, %", ylabel=f"{other}, %")
+    up_to_hundred(axis, all_x, all_y)
     legend(axis)
     return Chart(
         f"front-{number}",
