@@ -95,7 +95,7 @@ class Mirror:
         self._summary: Summary | None = None
         self._progress = Progress()
         self._begun = time.monotonic()
-        self._told, self._untold = Particulars(), False
+        self._told = Particulars()
         self._host = TrackerProcess() if host is None else host
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
 
@@ -105,7 +105,7 @@ class Mirror:
 
     def describe(self, told: Particulars) -> None:
         """Say what the study is, before its first trial is told."""
-        self._told, self._untold = told, True
+        self._told = told
         self._news.set()
 
     def notify(self) -> None:
@@ -164,7 +164,7 @@ class Mirror:
         self._progress = question.progress
         if question.pause_s is not None:
             self._pause(question.pause_s)
-        elif question.place >= len(self._trials()) and not (self._untold or question.over):
+        elif question.place >= len(self._trials()) and not question.over:
             over = self._closing.is_set()
             self._news.wait(0.0 if over else _FLUSH_S if self._task.system else None)
         self._news.clear()
@@ -173,12 +173,10 @@ class Mirror:
         closing = self._closing.is_set()  # before the trials, of which no more come after it
         trials = self._trials()
         until = question.place + _AT_ONCE
-        news = self._untold or question.place == 0
-        self._untold = False
         return Answer(
             trials=trials[question.place : until],
             more=until < len(trials),
-            told=self._told if news else None,
+            told=None if question.place else self._told,
             closing=closing,
             summary=self._summary if closing else None,
         )

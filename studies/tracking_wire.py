@@ -79,7 +79,7 @@ class Answer:
     Attributes:
         trials: finished ones, from the wanted place on.
         more: there are others behind them.
-        told: what the study is, where that is news.
+        told: what the study is; None for whoever has trials of it already.
         closing: the study is over.
         summary: what it came to, once it is over; None if it was cut short.
     """
