@@ -271,7 +271,7 @@ def test_a_process_holds_what_the_plan_says(
         check=True,
     )
     held, planned, copies = map(int, told.stdout.split())
-    assert planned - copies <= 1.06 * held  # it is really there; the ranks of ties take 0.9 of it
+    assert planned - copies <= 1.06 * held  # what is held for good is really there
     assert held <= 1.1 * planned
 
 
