@@ -89,6 +89,7 @@ def test_one_worker_is_the_study_of_one_process(
         assert results[0][key] == results[1][key], key
 
 
+@pytest.mark.slow
 def test_killed_actors_cost_nothing_but_their_blocks(here: Any, tmp_path: Path) -> None:
     kills = _kill_while_running(here, tmp_path, kills=2, trials=8)
     assert kills == 2
