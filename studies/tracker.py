@@ -10,11 +10,7 @@ from studies.secrets import reason_of
 from studies.system_metrics import SystemSampler
 from studies.tracking_store import import_quietly, ledger_tag, open_client
 from studies.tracking_sync import Experiment, started
-from studies.tracking_wire import Answer, Ask, Question, Task
-
-GIVE_UP = 2
-"""Failures in a row after which a study that is over no longer waits."""
-_LONGEST_PAUSE_S = 60.0
+from studies.tracking_wire import GIVE_UP, Answer, Ask, Question, Task, pause_after
 
 
 class Tracker:
@@ -57,7 +53,7 @@ class Tracker:
             except Exception as error:  # whatever it is, it must not reach the study
                 self._fail(error)
                 failures += 1
-                pause = min(2.0**failures, _LONGEST_PAUSE_S)
+                pause = pause_after(failures)
                 over = answer.closing and failures >= GIVE_UP
             else:
                 failures, pause = 0, None

@@ -11,12 +11,18 @@ from optuna.trial import FrozenTrial
 
 from studies.particulars import Particulars
 from studies.secrets import without_secrets
-from studies.tracker import GIVE_UP
 from studies.tracker_process import TrackerDiedError, TrackerProcess
 from studies.tracking_summary import Summary
-from studies.tracking_wire import Answer, Ask, Progress, Question, Task
+from studies.tracking_wire import (
+    GIVE_UP,
+    Answer,
+    Ask,
+    Progress,
+    Question,
+    Task,
+    pause_after,
+)
 
-_LONGEST_PAUSE_S = 60.0
 _AT_ONCE = 10  # trials in an answer
 _FLUSH_S = 30.0  # between two writes of what was sampled, while no trial ends
 _SHARE, _LEAST_S = 0.01, 3.0  # of the study's time, and seconds: the most that one waits in doubt
@@ -155,7 +161,7 @@ class Mirror:
                 )
                 if self._closing.is_set() and deaths >= GIVE_UP:
                     return
-                self._pause(min(2.0**deaths, _LONGEST_PAUSE_S))
+                self._pause(pause_after(deaths))
             else:
                 return
 

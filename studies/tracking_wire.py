@@ -8,6 +8,15 @@ from optuna.trial import FrozenTrial
 from studies.particulars import Particulars
 from studies.tracking_summary import Summary
 
+GIVE_UP = 2
+"""Failures in a row after which a study that is over no longer waits."""
+_LONGEST_PAUSE_S = 60.0
+
+
+def pause_after(failures: int) -> float:
+    """Seconds until the next attempt, after so many failures in a row."""
+    return min(2.0**failures, _LONGEST_PAUSE_S)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
